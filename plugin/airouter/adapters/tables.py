@@ -1,0 +1,99 @@
+"""The tables of the journal. Times are ISO 8601 UTC text, so that both databases sort and show them alike."""
+
+from typing import Final
+
+import sqlalchemy as sa
+
+# Goes up with every change of a table that an older router cannot read; `database.migrate` learns the way there.
+SCHEMA: Final = 1
+
+metadata: Final = sa.MetaData()
+
+_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")  # only INTEGER PRIMARY KEY counts up by itself in SQLite
+
+schema: Final = sa.Table("router_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
+
+cursor: Final = sa.Table(
+    "change_cursor",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # one row, 1
+    sa.Column("seq", sa.BigInteger, nullable=False),
+)
+
+decision: Final = sa.Table(
+    "decision",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("sources", sa.String(64), nullable=False),  # SHA-256 over the sorted SOP Instance UIDs
+    sa.Column("route", sa.Text, nullable=False),
+    sa.Column("study_uid", sa.Text, nullable=False, index=True),
+    sa.Column("made", sa.Text, nullable=False, index=True),
+    sa.Column("waiting", sa.Text, index=True),  # Series Instance UID of what is still waited for, NULL once decided
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.UniqueConstraint("sources", "route"),
+)
+
+job: Final = sa.Table(
+    "job",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("key", sa.String(64), nullable=False, unique=True),
+    sa.Column("study_uid", sa.Text, nullable=False, index=True),
+    sa.Column("study_id", sa.Text, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("created", sa.Text, nullable=False),
+    sa.Column("started", sa.Text),
+    sa.Column("ended", sa.Text),
+    sa.Column("done", sa.BigInteger),
+    sa.Column("total", sa.BigInteger),
+    sa.Column("unit", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("discontinuation", sa.Text),
+    sa.Column("execution_provider", sa.Text),
+    sa.Column("requested_by", sa.Text),
+    sa.Column("attempts", sa.Integer, nullable=False, default=0),
+)
+
+result: Final = sa.Table(
+    "result",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("job", sa.String(64), sa.ForeignKey("job.key"), nullable=False, unique=True),
+    sa.Column("study_uid", sa.Text, nullable=False, index=True),
+    sa.Column("findings", sa.JSON, nullable=False),
+    sa.Column("not_analysed", sa.JSON, nullable=False),
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
+evidence: Final = sa.Table(
+    "evidence",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("job", sa.String(64), sa.ForeignKey("job.key"), nullable=False, index=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("sop_class", sa.Text, nullable=False),
+    sa.Column("series_uid", sa.Text, nullable=False),
+    sa.Column("instance", sa.Text, nullable=False),
+)
+
+worklist: Final = sa.Table(
+    "worklist",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("study_uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("study_id", sa.Text, nullable=False),
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Column("rank", sa.Integer, nullable=False, index=True),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("updated", sa.Text, nullable=False),
+)
+
+settled: Final = sa.Table(
+    "settled",
+    metadata,
+    sa.Column("study_id", sa.String(64), primary_key=True),
+    sa.Column("digest", sa.Text, nullable=False),
+)

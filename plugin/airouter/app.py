@@ -1,0 +1,252 @@
+"""Composition root: builds the router by hand and ties it to Orthanc's life."""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from airouter import config
+from airouter.adapters.database import DatabaseJournal
+from airouter.adapters.durable import DurableQueue, Patience
+from airouter.adapters.lock import StateLock
+from airouter.adapters.orthanc import OrthancArchive
+from airouter.adapters.rest import connect
+from airouter.config import Settings
+from airouter.domain.job import Discontinuation, JobState
+from airouter.errors import RouterError, StateLocked, place
+from airouter.inference.repository import ModelRepository
+from airouter.ports import Archive
+from airouter.services.analyse import Analyst
+from airouter.services.catalogue import catalogue, usable
+from airouter.services.intake import Intake
+from airouter.services.preflight import problems
+from airouter.services.request import Requests
+from airouter.services.routing import Router
+from airouter.web.app import create_app
+from airouter.web.bridge import mount
+from airouter.web.metrics import Metrics
+from airouter.web.services import Health, RouterState, WebServices
+from airouter.web.threads import STACK_BYTES, large_stack_pool
+
+log = logging.getLogger("airouter")
+
+_WEB_THREADS = 4
+_STOP_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything one running router consists of."""
+
+    settings: Settings
+    journal: DatabaseJournal
+    queue: DurableQueue
+    intake: Intake
+    requests: Requests
+    bulk: ThreadPoolExecutor
+
+
+def build(settings: Settings, archive: Archive, repository: ModelRepository, base: Path, metrics: Metrics) -> Parts:
+    """Wire the use cases. `base` is the folder relative paths of the settings start at; nothing runs yet.
+
+    Raises RouterError where the database cannot be opened.
+    """
+    url = settings.database_url(base)
+    journal = DatabaseJournal(url)
+    models = usable(catalogue(repository.names(), repository.get))
+    router = Router(settings.compiled_routes(), lambda: models)
+
+    def run(key: str) -> None:
+        analyst.run(key)
+        count(key)
+
+    def abandon(key: str, why: Discontinuation, reason: str) -> None:
+        journal.cancel(key, why, reason)
+        count(key)
+
+    def count(key: str) -> None:
+        record = journal.job(key)
+        if record is not None:
+            findings = next((len(r.findings) for r in journal.results(record.job.study_uid) if r.job == key), 0)
+            metrics.ended(record, findings)
+
+    queue = DurableQueue(
+        url,
+        run,
+        abandon,
+        executor=settings.node,
+        workers=settings.workers,
+        patience=Patience(attempts=settings.retry_attempts, first=settings.retry_initial_seconds),
+    )
+    analyst = Analyst(archive, journal, repository.get, now=lambda: datetime.now(UTC), interrupted=queue.interrupted)
+    intake = Intake(
+        archive,
+        journal,
+        queue,
+        router,
+        quiet_time=settings.quiet_time_seconds,
+        deadline=settings.completion_deadline_seconds,
+        sweep_interval=settings.sweep_interval_seconds,
+    )
+    bulk = ThreadPoolExecutor(1, thread_name_prefix="airouter-bulk")
+
+    def defer(task: Callable[[], None]) -> None:
+        bulk.submit(task)
+
+    return Parts(settings, journal, queue, intake, Requests(archive, journal, queue, router, defer), bulk)
+
+
+class Plugin:
+    """The router inside one Orthanc: refuses, waits, runs and stops with it; says at any time how it stands."""
+
+    def __init__(self, orthanc: Any) -> None:
+        self._orthanc = orthanc
+        self._state = RouterState.PASSIVE
+        self._reason = "Orthanc is starting"
+        self._parts: Parts | None = None
+        self._repository: ModelRepository | None = None
+        self._lock: StateLock | None = None
+        self._archive: OrthancArchive | None = None
+        self._version: str | None = None
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+        self._pool: ThreadPoolExecutor = large_stack_pool(_WEB_THREADS)
+        self.metrics = Metrics()
+        document: Mapping[str, Any] = json.loads(orthanc.GetConfiguration())
+        self._document = document
+        self._base = _base(orthanc)
+        mount(orthanc, create_app(self.services(), self.metrics), self._pool)
+        orthanc.RegisterOnStoredInstanceCallback(self.on_stored)
+        orthanc.RegisterOnChangeCallback(self.on_change)
+
+    # -- callbacks: they pass plain values on and return ------------------------------------------------------------
+
+    def on_stored(self, dicom: Any, instance_id: str) -> None:
+        """Orthanc stored something: wake the intake. Neither argument is kept; `dicom` dies with this call."""
+        parts = self._parts
+        if parts is not None:
+            parts.intake.wake()
+
+    def on_change(self, change_type: int, level: int, resource: str) -> None:
+        """Start and stop with Orthanc. Everything else of its change events is lossy and not listened to."""
+        if change_type == self._orthanc.ChangeType.ORTHANC_STARTED:
+            self._spawn("airouter-start", self._start)
+        elif change_type == self._orthanc.ChangeType.ORTHANC_STOPPED:
+            self.stop()
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _start(self) -> None:
+        try:
+            self._run()
+        except StateLocked as error:
+            self._refuse(RouterState.PASSIVE, error)
+        except RouterError as error:
+            self._refuse(RouterState.REFUSED, error)
+        except Exception as error:  # noqa: BLE001 - outermost seam of this thread: Orthanc must serve on
+            # The message of a foreign exception might quote data; its type and the traceback's places do not.
+            reason = f"internal error while starting: {type(error).__name__} at {place(error)}"
+            self._refuse(RouterState.REFUSED, RouterError(reason))
+
+    def _refuse(self, state: RouterState, error: RouterError) -> None:
+        self._state, self._reason = state, f"{error} {error.advice}"
+        self._orthanc.LogError(f"AI router not running: {error}. {error.advice} Orthanc serves on without it.")
+
+    def _run(self) -> None:
+        if not self._document.get(config.SECTION, {}).get("Enabled", True):
+            self._reason = "AIRouter.Enabled is false"
+            return
+        settings = config.load(self._document)
+        repository = ModelRepository(
+            settings.path("models_directory", self._base),
+            configured=settings.execution_providers,
+            threads=settings.threads or 1,
+        )
+        self._repository = repository
+        wrong = problems(self._document, catalogue(repository.names(), repository.get))
+        if wrong:
+            raise wrong[0]
+        self._lock = StateLock(settings.path("state_directory", self._base))
+        scheme = "https" if self._document.get("SslEnabled") else "http"
+        client = connect(
+            f"{scheme}://127.0.0.1:{self._document.get('HttpPort', 8042)}",
+            token=self._orthanc.GenerateRestApiAuthorizationToken(),
+        )
+        storage = self._base / str(self._document.get("StorageDirectory", "OrthancStorage"))
+        self._archive = OrthancArchive(client, storage if storage.is_dir() else None)
+        self._version = self._archive.version
+        parts = build(settings, self._archive, repository, self._base, self.metrics)
+        if self._stopping.is_set():
+            return
+        parts.queue.launch()
+        parts.intake.reconcile()
+        self._parts = parts
+        self._state, self._reason = RouterState.RUNNING, ""
+        self._spawn("airouter-intake", parts.intake.run)
+        self._orthanc.LogWarning("AI router is running. It is not a medical device.")
+
+    def stop(self) -> None:
+        """Stop intake, workers and web threads; running jobs resume at the next start."""
+        self._stopping.set()
+        self._state, self._reason = RouterState.PASSIVE, "Orthanc is stopping"
+        parts = self._parts
+        if parts is not None:
+            parts.intake.stop()
+            parts.bulk.shutdown(wait=True, cancel_futures=True)
+            parts.queue.stop()
+        for thread in self._threads:
+            thread.join(_STOP_SECONDS)
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        if parts is not None:
+            parts.journal.close()
+        if self._archive is not None:
+            self._archive.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    # -- what the web layer asks -------------------------------------------------------------------------------------
+
+    def services(self) -> WebServices:
+        """Callables that look at the router as it stands when they are called."""
+        return WebServices(
+            health=self.health,
+            models=lambda: self._repository.status() if self._repository else [],
+            journal=lambda: self._parts.journal if self._parts else None,
+            requests=lambda: self._parts.requests if self._parts else None,
+        )
+
+    def health(self) -> Health:
+        """State, reason, and how much there is to do."""
+        parts = self._parts
+        jobs = parts.journal.counts() if parts else {}
+        return Health(
+            state=self._state,
+            reason=self._reason,
+            orthanc_version=self._version,
+            queue_depth=jobs.get(JobState.SCHEDULED, 0),
+            jobs=jobs,
+            intake_lag_seconds=parts.intake.lag_seconds() if parts else None,
+        )
+
+
+def start(orthanc: Any) -> None:
+    """Called by main.py while Orthanc loads the plugin: register callbacks, start nothing yet."""
+    # Workers of the queue run models and decode images: Debian's default of 8 MB would do, Alpine's would not.
+    threading.stack_size(STACK_BYTES)
+    Plugin(orthanc)
+
+
+def _base(orthanc: Any) -> Path:
+    """Folder that relative paths of the configuration start at; Orthanc takes those of a folder from the folder."""
+    path = Path(orthanc.GetConfigurationPath() or ".").resolve()
+    return path if path.is_dir() else path.parent

@@ -1,0 +1,203 @@
+"""Settings: the section "AIRouter" of orthanc.json, validated whole; every error names its JSON path."""
+
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_pascal
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+from airouter.domain.model import Scalar
+from airouter.domain.priority import Priority
+from airouter.domain.route import NUMERIC, Condition, Route
+from airouter.errors import ConfigurationError
+
+SECTION = "AIRouter"
+Provider = Literal["CPU", "CUDA", "TensorRT", "OpenVINO"]
+
+
+class _Strict(BaseModel):
+    """Unknown keys and silent conversions are refused; keys are written as Orthanc writes its own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, alias_generator=to_pascal)
+
+
+def _priority(value: object) -> object:
+    if not isinstance(value, str) or value not in list(Priority):
+        raise ValueError(f"must be one of {', '.join(Priority)}")
+    return Priority(value)
+
+
+class _Range(_Strict):
+    min: float | None = None
+    max: float | None = None
+
+
+class _Exists(_Strict):
+    exists: bool
+
+
+class RouteSettings(_Strict):
+    """One entry of AIRouter.Routes."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")
+    pipeline: str = Field(min_length=1)
+    model: str = Field(min_length=1)
+    match: dict[str, Any] = Field(min_length=1)
+    parameters: dict[str, Scalar] = Field(default_factory=dict)
+    priority: Annotated[Priority, BeforeValidator(_priority)] = Priority.ROUTINE
+
+
+class Settings(_Strict):
+    """Everything the router can be told. docs/reference/configuration.md has a paragraph for each key."""
+
+    enabled: bool = True
+    models_directory: str = "models"
+    state_directory: str = "airouter-state"
+    database: str | None = None
+    node: str = Field(default_factory=socket.gethostname, min_length=1)
+    execution_providers: list[Provider] = Field(default=["CPU"], min_length=1)
+    workers: int = Field(default=1, ge=1, le=64)
+    threads: int = Field(default=0, ge=0, le=256)
+    quiet_time_seconds: float = Field(default=5.0, ge=0, le=3600)
+    completion_deadline_seconds: float = Field(default=3600.0, ge=0)
+    sweep_interval_seconds: float = Field(default=600.0, gt=0)
+    retry_attempts: int = Field(default=40, ge=1, le=1000)
+    retry_initial_seconds: float = Field(default=1.0, gt=0, le=3600)
+    routes: list[RouteSettings] = Field(default_factory=list)
+
+    def path(self, setting: str, base: Path) -> Path:
+        """A directory setting as an absolute path; relative ones start at `base`, the configuration's folder."""
+        return (base / str(getattr(self, setting))).resolve()
+
+    def database_url(self, base: Path) -> str:
+        """SQLAlchemy URL of our tables and queue: the one given, or a SQLite file in the state folder."""
+        return self.database or f"sqlite:///{self.path('state_directory', base) / 'airouter.sqlite'}"
+
+    def compiled_routes(self) -> tuple[Route, ...]:
+        """The routes as the domain knows them. Raises ConfigurationError for an impossible one."""
+        return tuple(_route(route, f"{SECTION}.Routes[{n}]") for n, route in enumerate(self.routes))
+
+
+def load(document: Mapping[str, Any]) -> Settings:
+    """Settings of a whole Orthanc configuration. Raises the first ConfigurationError."""
+    found = problems(document)
+    if found:
+        raise found[0]
+    return Settings.model_validate(document.get(SECTION, {}))
+
+
+def problems(document: Mapping[str, Any]) -> list[ConfigurationError]:
+    """Everything wrong with the router's section and with what Orthanc's own settings must guarantee it."""
+    section = document.get(SECTION, {})
+    if not isinstance(section, Mapping):
+        return [ConfigurationError(SECTION, "must be an object")]
+    try:
+        settings = Settings.model_validate(section)
+    except ValidationError as error:
+        return [_problem(line["loc"], line["msg"], line["type"], Settings.model_fields) for line in error.errors()]
+    found = _unsafe(document)
+    names: set[str] = set()
+    for n, route in enumerate(settings.routes):
+        path = f"{SECTION}.Routes[{n}]"
+        if route.name in names:
+            found.append(ConfigurationError(f"{path}.Name", f"another route is called {route.name!r} already"))
+        names.add(route.name)
+        try:
+            _route(route, path)
+        except ConfigurationError as error:
+            found.append(error)
+    return found
+
+
+def _problem(loc: Sequence[int | str], message: str, kind: str, known: Mapping[str, Any]) -> ConfigurationError:
+    path = SECTION
+    for part in loc:
+        path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    if kind == "extra_forbidden":
+        message = "unknown key"
+        if len(loc) == 1:
+            message += f"; known keys are {', '.join(sorted(to_pascal(k) for k in known))}"
+    return ConfigurationError(path, message)
+
+
+def _unsafe(document: Mapping[str, Any]) -> list[ConfigurationError]:
+    found = []
+    users = document.get("RegisteredUsers") or {}
+    remote = bool(document.get("RemoteAccessAllowed", False))
+    authenticated = bool(document.get("AuthenticationEnabled", remote))
+    if remote and not authenticated:
+        found.append(ConfigurationError("AuthenticationEnabled", "must be true where RemoteAccessAllowed is true"))
+    if authenticated and not users:
+        # Orthanc 1.10 would then accept orthanc/orthanc.
+        found.append(
+            ConfigurationError("RegisteredUsers", "no user is registered; `airouter credentials FOLDER` makes one")
+        )
+    if users.get("orthanc") == "orthanc":
+        found.append(ConfigurationError("RegisteredUsers.orthanc", "is the publicly known default password"))
+    if document.get("HttpServerEnabled", True) is not True:
+        found.append(ConfigurationError("HttpServerEnabled", "must be true: the router reads and stores over loopback"))
+    return found
+
+
+def _route(route: RouteSettings, path: str) -> Route:
+    conditions = tuple(_condition(key, value, f"{path}.Match.{key}") for key, value in route.match.items())
+    return Route(
+        name=route.name,
+        pipeline=route.pipeline,
+        model=route.model,
+        conditions=conditions,
+        parameters=route.parameters,
+        priority=route.priority,
+    )
+
+
+def _condition(key: str, value: object, path: str) -> Condition:
+    keywords = tuple(key.split("."))
+    vr = ""
+    for n, keyword in enumerate(keywords):
+        if tag_for_keyword(keyword) is None:
+            raise ConfigurationError(path, f"{keyword!r} is not a DICOM keyword")
+        vr = dictionary_VR(keyword)
+        if n < len(keywords) - 1 and vr != "SQ":
+            raise ConfigurationError(path, f"{keyword} is not a sequence, so nothing can stand below it")
+    if isinstance(value, Mapping):
+        return _structured(keywords, vr, value, path)
+    if vr == "SQ":
+        raise ConfigurationError(path, "a sequence can only be tested with Exists; name an attribute below it")
+    values = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(v, str | int | float) and not isinstance(v, bool) and v != "" for v in values):
+        raise ConfigurationError(path, "must be a value, a list of values, {Min, Max} or {Exists}")
+    if vr in NUMERIC and not all(_is_number(v) for v in values):
+        raise ConfigurationError(path, f"is numeric ({vr}): text can never match")
+    return Condition(keywords, any_of=tuple(str(v) for v in values))
+
+
+def _structured(keywords: tuple[str, ...], vr: str, value: Mapping[Any, Any], path: str) -> Condition:
+    try:
+        if "Exists" in value:
+            return Condition(keywords, exists=_Exists.model_validate(value).exists)
+        bounds = _Range.model_validate(value)
+    except ValidationError as error:
+        line = error.errors()[0]
+        raise ConfigurationError(
+            ".".join([path, *(str(p) for p in line["loc"])]),
+            "unknown key; known keys are Exists, or Min and Max" if line["type"] == "extra_forbidden" else line["msg"],
+        ) from None
+    if bounds.min is None and bounds.max is None:
+        raise ConfigurationError(path, "a range needs Min, Max or both")
+    if bounds.min is not None and bounds.max is not None and bounds.min > bounds.max:
+        raise ConfigurationError(path, f"impossible: Min {bounds.min:g} is above Max {bounds.max:g}")
+    if vr not in NUMERIC:
+        raise ConfigurationError(path, f"impossible: {keywords[-1]} is not numeric ({vr})")
+    return Condition(keywords, minimum=bounds.min, maximum=bounds.max)
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,238 @@
+"""The one table of coded concepts: no other module writes a code value.
+
+Each group names where its values were verified: pydicom 3.0.2's concepts dictionary (PS3.16), PS3.16 2026 (context
+group given), or the LOINC value sets of the HL7 guides. What none of them has stands at the end in the private scheme
+99ORTAI with its definition, until a licensed SNOMED CT or LOINC look-up gives a public code. tests/unit/test_codes.py
+compares the table with pydicom and refuses duplicates. Meanings are at most 64 characters (LO), so long LOINC names are
+shortened to the names PS3.16 uses.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from airouter.domain.code import Code
+from airouter.domain.priority import Priority
+from airouter.domain.study import Laterality
+
+# --- DCM (PS3.16 Annex D), in pydicom's dictionary ---
+
+ARTIFICIAL_INTELLIGENCE: Final = Code("123110", "DCM", "Artificial Intelligence")  # CID 7162, algorithm family
+PROCESSING_EQUIPMENT: Final = Code("109102", "DCM", "Processing Equipment")  # CID 7005
+DIAGNOSTIC_IMAGING_REPORT: Final = Code("18748-4", "LN", "Diagnostic Imaging Report")
+IMAGING_MEASUREMENT_REPORT: Final = Code("126000", "DCM", "Imaging Measurement Report")  # CID 7021
+ONCOLOGY_MEASUREMENT_REPORT: Final = Code("126001", "DCM", "Oncology Measurement Report")  # CID 7021
+SEGMENTATION: Final = Code("113076", "DCM", "Segmentation")  # CID 7203
+SOURCE_FOR_PROCESSING: Final = Code("121322", "DCM", "Source image for image processing operation")
+COMMENT: Final = Code("121106", "DCM", "Comment")
+IMAGE_REGION: Final = Code("111030", "DCM", "Image Region")
+CERTAINTY_OF_FINDING: Final = Code("111012", "DCM", "Certainty of Finding")
+PROBABILITY: Final = Code("122157", "DCM", "Probability")
+PROBABILITY_OF_CANCER: Final = Code("111047", "DCM", "Probability of cancer")
+QUALITY_ASSESSMENT: Final = Code("111050", "DCM", "Quality Assessment")
+QUALITY_FINDING: Final = Code("111052", "DCM", "Quality Finding")
+QUALITY_RATING: Final = Code("111029", "DCM", "Image Quality Rating")  # 0 (worst) to 100 (best)
+ANALYSIS_QUALITY_RATING: Final = Code("111693", "DCM", "Analysis Quality Rating")
+IMAGE_SET_QUALITY_RATING: Final = Code("111694", "DCM", "Image Set Quality Rating")
+RECOMMENDED_FOLLOW_UP: Final = Code("111053", "DCM", "Recommended Follow-up")
+DISTANCE: Final = Code("121206", "DCM", "Distance")
+DERIVATION: Final = Code("121401", "DCM", "Derivation")
+CLASS_ACTIVATION: Final = Code("130402", "DCM", "Class activation")  # CID 217
+GRAD_CAM: Final = Code("130403", "DCM", "Gradient-weighted class activation")  # CID 217
+SALIENCY: Final = Code("130404", "DCM", "Saliency")  # CID 217
+SLIDE_MICROSCOPY: Final = Code("112702", "DCM", "Slide Microscopy")
+BACKGROUND: Final = Code("125040", "DCM", "Background")  # CID 7165
+ALL_SUCCEEDED_WITH_FINDINGS: Final = Code("111242", "DCM", "All algorithms succeeded; with findings")
+ALL_SUCCEEDED_WITHOUT_FINDINGS: Final = Code("111241", "DCM", "All algorithms succeeded; without findings")
+NOT_ALL_SUCCEEDED_WITH_FINDINGS: Final = Code("111244", "DCM", "Not all algorithms succeeded; with findings")
+NOT_ALL_SUCCEEDED_WITHOUT_FINDINGS: Final = Code("111243", "DCM", "Not all algorithms succeeded; without findings")
+NONE_SUCCEEDED: Final = Code("111245", "DCM", "No algorithms succeeded; without findings")
+
+# Definition of a thickness and retinal surfaces (CID 4262, 4273).
+RNFL_THICKNESS: Final = Code("111925", "DCM", "Retinal nerve fiber layer thickness")
+RETINAL_THICKNESS_ILM_ISOS: Final = Code("111927", "DCM", "Total retinal thickness (ILM to IS-OS)")
+RETINAL_THICKNESS_ILM_RPE: Final = Code("111928", "DCM", "Total retinal thickness (ILM to RPE)")
+RETINAL_THICKNESS_ILM_BM: Final = Code("111929", "DCM", "Total retinal thickness (ILM to BM)")
+RNFL_OUTER_SURFACE: Final = Code("128289", "DCM", "Outer surface of RNFL")
+# 128297 and 128299 are named "Anterior" and "Posterior surface of the RPE" in editions before 2026.
+RPE_INNER_SURFACE: Final = Code("128297", "DCM", "Inner surface of the RPE")
+RPE_CENTRE_SURFACE: Final = Code("128298", "DCM", "Surface of the center of the RPE")
+RPE_OUTER_SURFACE: Final = Code("128299", "DCM", "Outer surface of the RPE")
+
+# --- DCM added in 2025 and 2026, not yet in pydicom (PS3.16 2026, CID 4285 and CID 7164) ---
+
+AVERAGE_THICKNESS: Final = Code("131255", "DCM", "Average macular thickness")
+USABLE_TISSUE: Final = Code("131501", "DCM", "Usable tissue")
+UNUSABLE_TISSUE: Final = Code("131502", "DCM", "Unusable tissue")
+IN_FOCUS: Final = Code("131503", "DCM", "In focus")
+OUT_OF_FOCUS: Final = Code("131504", "DCM", "Out of focus")
+FOLDED_TISSUE: Final = Code("131506", "DCM", "Folded tissue")
+ADEQUATELY_STAINED: Final = Code("131507", "DCM", "Adequately stained")
+INADEQUATELY_STAINED: Final = Code("131508", "DCM", "Inadequately stained")
+SLIDE_MARKING: Final = Code("131511", "DCM", "Slide marking")
+TISSUE_MARKING: Final = Code("131516", "DCM", "Tissue marking")
+
+# --- SNOMED CT, in pydicom's dictionary (names after PS3.16) ---
+
+ANATOMICAL_STRUCTURE: Final = Code("91723000", "SCT", "Anatomical Structure")  # CID 7150
+MORPHOLOGICALLY_ABNORMAL_STRUCTURE: Final = Code("49755003", "SCT", "Morphologically Abnormal Structure")  # CID 7150
+TISSUE: Final = Code("85756007", "SCT", "Tissue")  # CID 7150 and CID 7165
+BODY_SUBSTANCE: Final = Code("91720002", "SCT", "Body Substance")  # CID 7150
+SUBSTANCE: Final = Code("105590001", "SCT", "Substance")  # CID 7150
+SPATIAL_CONCEPT: Final = Code("309825002", "SCT", "Spatial and Relational Concept")  # CID 7150
+CELL: Final = Code("4421005", "SCT", "Cell")  # CID 8135
+NUCLEUS: Final = Code("84640000", "SCT", "Nucleus")  # CID 8135
+NEOPLASM: Final = Code("108369006", "SCT", "Neoplasm")
+CONNECTIVE_TISSUE: Final = Code("21793004", "SCT", "Connective tissue")
+NECROSIS: Final = Code("6574001", "SCT", "Necrosis")
+BREAST: Final = Code("76752008", "SCT", "Breast")
+AREA: Final = Code("42798000", "SCT", "Area")
+VOLUME: Final = Code("118565006", "SCT", "Volume")
+LENGTH: Final = Code("410668003", "SCT", "Length")
+EYE: Final = Code("81745001", "SCT", "Eye")
+RETINA: Final = Code("5665001", "SCT", "Retina")
+FOVEA: Final = Code("67046006", "SCT", "Fovea centralis")
+OPTIC_DISC: Final = Code("81016008", "SCT", "Optic nerve head")  # name after CID 4209
+ILM: Final = Code("280677004", "SCT", "ILM - Internal limiting membrane")  # CID 4273
+ELM: Final = Code("76710003", "SCT", "ELM - External limiting membrane")  # CID 4273
+FLUID: Final = Code("32457005", "SCT", "Body fluid")
+EDEMA: Final = Code("79654002", "SCT", "Edema")
+HAEMORRHAGE: Final = Code("50960005", "SCT", "Bleeding")
+RIGHT: Final = Code("24028007", "SCT", "Right")  # CID 244
+LEFT: Final = Code("7771000", "SCT", "Left")  # CID 244
+BILATERAL: Final = Code("51440002", "SCT", "Bilateral")  # CID 244
+PRESENT: Final = Code("52101004", "SCT", "Present")  # CID 240
+ABSENT: Final = Code("272519000", "SCT", "Absent")  # CID 240
+UNDETERMINED: Final = Code("373068000", "SCT", "Undetermined")  # CID 240
+YES: Final = Code("373066001", "SCT", "Yes")
+NO: Final = Code("373067005", "SCT", "No")
+AUTOMATED: Final = Code("8359006", "SCT", "Automated")
+MANUAL: Final = Code("87982008", "SCT", "Manual")
+# The only Procedure Reported that the report validator takes for TID 1500 (CID 100); the modality stands in the group.
+IMAGING_PROCEDURE: Final = Code("363679005", "SCT", "Imaging procedure")
+
+# --- SNOMED CT, in PS3.16 2026 but not in pydicom ---
+
+QUALITY: Final = Code("263496004", "SCT", "Quality")  # CID 7150
+AIR_BUBBLE: Final = Code("56117007", "SCT", "Air bubble")  # CID 7164
+SLIDE: Final = Code("1179252003", "SCT", "Slide")
+
+# --- LOINC: Ki-67 (HL7 US breast cancer guide); macular grid (PS3.16 CID 4285, HL7 eye care guide) ---
+
+KI67_INDEX: Final = Code("29593-1", "LN", "Cells.Ki-67 nuclear Ag/100 cells in Tissue by Immune stain")
+CENTRE_POINT_THICKNESS: Final = Code("57108-3", "LN", "Macular Grid.Center Point Thickness")
+CST: Final = Code("57109-1", "LN", "Macular Grid.Center Subfield Thickness")
+ETDRS_INNER_SUPERIOR: Final = Code("57110-9", "LN", "Macular Grid.Inner Superior Subfield Thickness")
+ETDRS_INNER_NASAL: Final = Code("57111-7", "LN", "Macular Grid.Inner Nasal Subfield Thickness")
+ETDRS_INNER_INFERIOR: Final = Code("57112-5", "LN", "Macular Grid.Inner Inferior Subfield Thickness")
+ETDRS_INNER_TEMPORAL: Final = Code("57113-3", "LN", "Macular Grid.Inner Temporal Subfield Thickness")
+ETDRS_OUTER_SUPERIOR: Final = Code("57114-1", "LN", "Macular Grid.Outer Superior Subfield Thickness")
+ETDRS_OUTER_NASAL: Final = Code("57115-8", "LN", "Macular Grid.Outer Nasal Subfield Thickness")
+ETDRS_OUTER_INFERIOR: Final = Code("57116-6", "LN", "Macular Grid.Outer Inferior Subfield Thickness")
+ETDRS_OUTER_TEMPORAL: Final = Code("57117-4", "LN", "Macular Grid.Outer Temporal Subfield Thickness")
+TOTAL_VOLUME: Final = Code("57118-2", "LN", "Macular Grid.Total Volume")
+
+# The nine fields of the grid, centre first, then inner and outer ring.
+ETDRS_FIELDS: Final[Mapping[str, Code]] = {
+    "centre": CST,
+    "inner superior": ETDRS_INNER_SUPERIOR,
+    "inner nasal": ETDRS_INNER_NASAL,
+    "inner inferior": ETDRS_INNER_INFERIOR,
+    "inner temporal": ETDRS_INNER_TEMPORAL,
+    "outer superior": ETDRS_OUTER_SUPERIOR,
+    "outer nasal": ETDRS_OUTER_NASAL,
+    "outer inferior": ETDRS_OUTER_INFERIOR,
+    "outer temporal": ETDRS_OUTER_TEMPORAL,
+}
+
+# --- RadLex (CID 7036 image quality, CID 7035 actionable findings), in pydicom's dictionary or PS3.16 ---
+
+DIAGNOSTIC_QUALITY: Final = Code("RID12", "RADLEX", "Diagnostic quality")
+LIMITED_QUALITY: Final = Code("RID13", "RADLEX", "Limited quality")
+NON_DIAGNOSTIC_QUALITY: Final = Code("RID14", "RADLEX", "Non-diagnostic quality")
+ACTIONABLE_1: Final = Code("RID49480", "RADLEX", "ACR Category 1 Actionable Finding")
+ACTIONABLE_2: Final = Code("RID49481", "RADLEX", "ACR Category 2 Actionable Finding")
+ACTIONABLE_3: Final = Code("RID49482", "RADLEX", "ACR Category 3 Actionable Finding")
+
+# --- UMLS: the container of TID 1500 (PS3.16; HL7 dicom-sr guide), not in pydicom ---
+
+QUALITATIVE_EVALUATIONS: Final = Code("C0034375", "UMLS", "Qualitative Evaluations")
+
+# --- UCUM; those without a row in PS3.16 are valid UCUM expressions ---
+
+UM: Final = Code("um", "UCUM", "micrometer")
+MM: Final = Code("mm", "UCUM", "mm")
+MM2: Final = Code("mm2", "UCUM", "square millimeter")
+UM2: Final = Code("um2", "UCUM", "square micrometer")
+MM3: Final = Code("mm3", "UCUM", "cubic millimeter")
+UL: Final = Code("uL", "UCUM", "microliter")
+NL: Final = Code("nL", "UCUM", "nanoliter")
+PERCENT: Final = Code("%", "UCUM", "Percent")
+COUNTS: Final = Code("{counts}", "UCUM", "Counts")
+PER_MM2: Final = Code("/mm2", "UCUM", "per square millimeter")
+RATIO: Final = Code("{ratio}", "UCUM", "ratio")
+ONE: Final = Code("1", "UCUM", "no units")
+ZERO_TO_ONE: Final = Code("{0:1}", "UCUM", "range 0 to 1")
+DECIBEL: Final = Code("dB", "UCUM", "decibel")
+
+# --- 99ORTAI: this project's private scheme. Definitions are in docs/reference/conformance.md ---
+
+PRIVATE_SCHEME: Final = "99ORTAI"
+PRIVATE_SCHEME_NAME: Final = "Orthanc AI Router private codes"
+# UUID-derived (PS3.5 B.2), an arbitrary constant that names the scheme for ever.
+PRIVATE_SCHEME_UID: Final = "2.25.16030473900475072681631936169571482193"
+
+NUCLEI_COUNT: Final = Code("NUCLEI-COUNT", PRIVATE_SCHEME, "Number of nuclei")
+POSITIVE_COUNT: Final = Code("POSITIVE-COUNT", PRIVATE_SCHEME, "Number of positive nuclei")
+NEGATIVE_COUNT: Final = Code("NEGATIVE-COUNT", PRIVATE_SCHEME, "Number of negative nuclei")
+NUCLEI_DENSITY: Final = Code("NUCLEI-DENSITY", PRIVATE_SCHEME, "Number of nuclei per tissue area")
+POSITIVE_FRACTION: Final = Code("POSITIVE-FRACT", PRIVATE_SCHEME, "Fraction of positive nuclei")
+POSITIVE_NUCLEUS: Final = Code("POSITIVE-NUCLEUS", PRIVATE_SCHEME, "Immunopositive nucleus")
+NEGATIVE_NUCLEUS: Final = Code("NEGATIVE-NUCLEUS", PRIVATE_SCHEME, "Immunonegative nucleus")
+MEAN_DAB_OD: Final = Code("MEAN-DAB-OD", PRIVATE_SCHEME, "Mean optical density of DAB")
+HOTSPOT: Final = Code("HOTSPOT", PRIVATE_SCHEME, "Region of highest positive fraction")
+TISSUE_AREA: Final = Code("TISSUE-AREA", PRIVATE_SCHEME, "Analysed tissue area")
+TUMOUR_CELLULARITY: Final = Code("TUMOUR-CELLS", PRIVATE_SCHEME, "Tumour cellularity")
+STIL: Final = Code("STIL", PRIVATE_SCHEME, "Stromal tumour infiltrating lymphocytes")
+MITOTIC_COUNT: Final = Code("MITOTIC-COUNT", PRIVATE_SCHEME, "Number of mitotic figures")
+MITOTIC_DENSITY: Final = Code("MITOTIC-DENSITY", PRIVATE_SCHEME, "Mitotic figures per tissue area")
+
+RETINAL_THICKNESS: Final = Code("RETINAL-THICK", PRIVATE_SCHEME, "Mean retinal thickness of one B-scan")
+CENTRAL_THICKNESS: Final = Code("CENTRAL-THICK", PRIVATE_SCHEME, "Retinal thickness at the centre of the scan")
+FLUID_VOLUME: Final = Code("FLUID-VOLUME", PRIVATE_SCHEME, "Volume of retinal fluid")
+FLUID_AREA: Final = Code("FLUID-AREA", PRIVATE_SCHEME, "Area of retinal fluid on one B-scan")
+RETINAL_FLUID: Final = Code("RETINAL-FLUID", PRIVATE_SCHEME, "Retinal fluid")
+INTRARETINAL_FLUID: Final = Code("IRF", PRIVATE_SCHEME, "Intraretinal fluid")
+SUBRETINAL_FLUID: Final = Code("SRF", PRIVATE_SCHEME, "Subretinal fluid")
+PIGMENT_EPITHELIAL_DETACHMENT: Final = Code("PED", PRIVATE_SCHEME, "Pigment epithelial detachment")
+
+GRADABILITY: Final = Code("GRADABILITY", PRIVATE_SCHEME, "Gradability of the image")
+GRADABLE: Final = Code("GRADABLE", PRIVATE_SCHEME, "Gradable")
+UNGRADABLE: Final = Code("UNGRADABLE", PRIVATE_SCHEME, "Ungradable")
+UNGRADABLE_REASON: Final = Code("UNGRADABLE-WHY", PRIVATE_SCHEME, "Reason why the image is ungradable")
+POOR_ILLUMINATION: Final = Code("ILLUMINATION", PRIVATE_SCHEME, "Inadequate illumination")
+LOW_CONTRAST: Final = Code("CONTRAST", PRIVATE_SCHEME, "Insufficient contrast")
+FIELD_INCOMPLETE: Final = Code("FIELD", PRIVATE_SCHEME, "Incomplete field of view")
+ILLUMINATION_SCORE: Final = Code("ILLUM-SCORE", PRIVATE_SCHEME, "Illumination score")
+FOCUS_SCORE: Final = Code("FOCUS-SCORE", PRIVATE_SCHEME, "Focus score")
+CONTRAST_SCORE: Final = Code("CONTRAST-SCORE", PRIVATE_SCHEME, "Contrast score")
+FIELD_SCORE: Final = Code("FIELD-SCORE", PRIVATE_SCHEME, "Field of view score")
+SIGNAL_QUALITY: Final = Code("SIGNAL-QUALITY", PRIVATE_SCHEME, "Signal quality of the B-scan")
+
+RESULT_OBJECT: Final = Code("RESULT-OBJECT", PRIVATE_SCHEME, "Object made by the same analysis")
+NOT_ANALYSED: Final = Code("NOT-ANALYSED", PRIVATE_SCHEME, "Not analysed")
+READING_PRIORITY: Final = Code("PRIORITY", PRIVATE_SCHEME, "Suggested reading priority")
+PRIORITY_STAT: Final = Code("STAT", PRIVATE_SCHEME, "Stat")
+PRIORITY_HIGH: Final = Code("HIGH", PRIVATE_SCHEME, "High")
+PRIORITY_ROUTINE: Final = Code("ROUTINE", PRIVATE_SCHEME, "Routine")
+PRIORITY_LOW: Final = Code("LOW", PRIVATE_SCHEME, "Low")
+
+PRIORITY: Final[Mapping[Priority, Code]] = {
+    Priority.STAT: PRIORITY_STAT,
+    Priority.HIGH: PRIORITY_HIGH,
+    Priority.ROUTINE: PRIORITY_ROUTINE,
+    Priority.LOW: PRIORITY_LOW,
+}
+LATERALITY: Final[Mapping[Laterality, Code]] = {Laterality.R: RIGHT, Laterality.L: LEFT, Laterality.B: BILATERAL}
+
+# Every code above, by its constant's name.
+ALL: Final[Mapping[str, Code]] = {name: value for name, value in globals().items() if isinstance(value, Code)}

@@ -1,0 +1,85 @@
+"""Whether an image set can be analysed now: pyramids and concatenations whole, labels and overviews left out."""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from airouter.domain.study import ImageSet, Instance, Modality
+
+# PS3.3 C.8.12.4.1.1, Image Type value 3 of a whole slide image.
+SLIDE_FLAVOURS_LEFT_OUT = frozenset({"LABEL", "OVERVIEW", "THUMBNAIL", "LOCALIZER"})
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """The image set with everything that is not to be analysed taken out."""
+
+    images: ImageSet
+
+
+@dataclass(frozen=True, slots=True)
+class Incomplete:
+    """More may come. `certain` says that something is known to be missing, not only that time must pass."""
+
+    reason: str
+    certain: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """There is nothing in it to analyse, whatever else arrives."""
+
+    reason: str
+
+
+def volume_levels(images: ImageSet) -> tuple[Instance, ...]:
+    """Instances of a slide that hold the specimen itself, not its label or overview."""
+    return tuple(i for i in images.instances if not SLIDE_FLAVOURS_LEFT_OUT & {str(v) for v in i.all("ImageType")})
+
+
+def judge(images: ImageSet, *, quiet: bool) -> Complete | Incomplete | Nothing:
+    """Judge an image set; `quiet` is true when no instance of its study came for the configured quiet time.
+
+    OP, OPT and OPV are complete at once. A slide is complete when its concatenations are whole and either its
+    pyramid reaches from a base level (Image Type value 4 NONE) to a level of one frame, or the study is quiet.
+    """
+    if images.modality is not Modality.SM:
+        return Complete(images)
+    levels = volume_levels(images)
+    if not levels:
+        # A label usually arrives before the levels: only quiet makes it final.
+        reason = "holds no VOLUME image, only label, overview or thumbnail"
+        return Nothing(reason) if quiet else Incomplete(reason, certain=False)
+    missing = _missing_parts(levels)
+    if missing:
+        return Incomplete(missing, certain=True)
+    if quiet or _whole_pyramid(levels):
+        return Complete(replace(images, instances=tuple(sorted(levels, key=lambda i: i.uid))))
+    return Incomplete("waiting for further levels of the pyramid", certain=False)
+
+
+def _missing_parts(levels: tuple[Instance, ...]) -> str | None:
+    parts: dict[str, list[Instance]] = {}
+    for level in levels:
+        uid = level.first("ConcatenationUID")
+        if uid is not None:
+            parts.setdefault(str(uid), []).append(level)
+    for members in parts.values():
+        total = max((int(m.first("InConcatenationTotalNumber") or 0) for m in members), default=0)
+        present = {int(m.first("InConcatenationNumber") or 0) for m in members}
+        # In-concatenation Total Number is optional (type 3): without it, a gap below the highest part still shows.
+        missing = sorted(set(range(1, max(total, *present) + 1)) - present)
+        if missing:
+            return f"concatenation part {', '.join(map(str, missing))} of {total or 'unknown'} has not arrived"
+    return None
+
+
+def _whole_pyramid(levels: tuple[Instance, ...]) -> bool:
+    """From a base level to a level of one frame in even steps: a missing middle level makes the steps uneven."""
+    bases = [i for i in levels if "NONE" in map(str, i.all("ImageType")[3:4])]
+    if not bases or min(int(i.first("NumberOfFrames") or 1) for i in levels) > 1:
+        return False
+    widths = sorted({int(i.first("TotalPixelMatrixColumns") or 0) for i in levels}, reverse=True)
+    if widths[-1] <= 0 or len(widths) == 1:
+        return False
+    steps = [wide / narrow for wide, narrow in pairwise(widths)]
+    return max(steps) < 4.5 and max(steps) / min(steps) < 1.1

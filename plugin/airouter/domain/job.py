@@ -1,0 +1,99 @@
+"""A job: one model and pipeline over one image set, identified by what it would compute."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from airouter.domain.model import Scalar
+from airouter.domain.priority import Priority
+from airouter.domain.study import ImageSet, Modality
+
+# Namespace of every UID derived below; an arbitrary constant, never to be changed.
+_NAMESPACE = uuid.UUID("6f1d6f3a-6c0e-4f5b-9d0e-2f8f0c8f7a11")
+
+
+class JobState(StrEnum):
+    """Procedure Step State of a UPS (PS3.4 CC.1.1)."""
+
+    SCHEDULED = "SCHEDULED"
+    IN_PROGRESS = "IN PROGRESS"
+    COMPLETED = "COMPLETED"
+    CANCELED = "CANCELED"
+
+
+class Discontinuation(StrEnum):
+    """Why a job ended CANCELED."""
+
+    OPERATOR = "operator"
+    FAILURE = "failure"
+    POISON = "poison"  # it took the process down too often
+    SOURCE_DELETED = "source deleted"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One input of a job: archive identifier, SOP Instance UID and the checksum of the stored file."""
+
+    id: str
+    uid: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that decides the result, and nothing else; `key` is its digest."""
+
+    key: str
+    study_id: str
+    study_uid: str
+    series_uid: str
+    modality: Modality
+    sources: tuple[Source, ...]
+    pipeline: str
+    pipeline_version: str
+    model: str
+    model_version: str
+    model_sha256: str
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    route: str = ""
+    priority: Priority = Priority.ROUTINE
+
+    def uid(self, role: str) -> str:
+        """Deterministic UID of one output of this job: the same job and role always give the same UID.
+
+        2.25 followed by a UUID as an integer (PS3.5 B.2), the UUID being version 5 of key and role.
+        """
+        return f"2.25.{uuid.uuid5(_NAMESPACE, f'{self.key}|{role}').int}"
+
+
+def job_key(
+    images: ImageSet,
+    *,
+    pipeline: str,
+    pipeline_version: str,
+    model_sha256: str,
+    parameters: Mapping[str, Scalar],
+) -> str:
+    """SHA-256 (hex) over sources with their file checksums, weights, parameters and pipeline version.
+
+    Independent of the order in which instances arrived; different as soon as one stored byte differs.
+    """
+    content = {
+        "sources": sorted([i.uid, i.digest] for i in images.instances),
+        "pipeline": [pipeline, pipeline_version],
+        "model": model_sha256,
+        "parameters": dict(sorted(parameters.items())),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a job is, in the pipeline's own unit (patches, B-scans, images)."""
+
+    done: int
+    total: int
+    unit: str = "patches"

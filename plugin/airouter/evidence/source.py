@@ -1,0 +1,137 @@
+"""A stored header made fit for highdicom, on a copy: a sloppy source must not stop a result.
+
+What the standard allows to be empty (type 2) is added empty, decimal strings beyond 16 bytes are shortened, pixel data
+and per-frame groups are left out. The patient's and the study's own values are never changed: they go into the result
+as they stand in the source.
+"""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+from pydicom.uid import VLPhotographicImageStorage
+from pydicom.valuerep import DSfloat
+
+from airouter.domain.geometry import SlideGeometry
+from airouter.errors import EvidenceError
+
+# Patient and General Study, type 2 (PS3.3 C.7.1.1, C.7.2.1).
+TYPE_2 = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "AccessionNumber",
+    "StudyID",
+    "ReferringPhysicianName",
+)
+_BULK = ("PixelData", "FloatPixelData", "DoubleFloatPixelData", "PerFrameFunctionalGroupsSequence", "IconImageSequence")
+_SEXES = ("M", "F", "O", "")
+_DS_BYTES = 16
+
+
+def _short_decimals(ds: Dataset) -> None:
+    for element in ds.iterall():
+        if element.VR != "DS" or element.value in (None, ""):
+            continue
+        values = element.value if isinstance(element.value, (MultiValue, list)) else [element.value]
+        if any(len(str(value)) > _DS_BYTES for value in values):
+            short = [DSfloat(float(value), auto_format=True) for value in values]
+            element.value = short if len(short) > 1 else short[0]
+
+
+def header(source: Dataset) -> Dataset:
+    """A copy without bulk that has every type 2 attribute; text is decoded, so that it can be written as UTF-8.
+
+    Raises EvidenceError where an identifier without which nothing can be referenced is missing.
+    """
+    for keyword in ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        if not source.get(keyword):
+            raise EvidenceError(f"a source has no {keyword}")
+    bare = Dataset()
+    for element in source:
+        if element.keyword not in _BULK and not element.tag.is_private:
+            bare[element.tag] = element
+    bare = copy.deepcopy(bare)
+    if meta := getattr(source, "file_meta", None):
+        bare.file_meta = copy.deepcopy(meta)
+    bare.decode()
+    for keyword in TYPE_2:
+        if keyword not in bare:
+            setattr(bare, keyword, "")
+    if bare.PatientSex not in _SEXES:
+        bare.PatientSex = ""  # highdicom refuses other values; `restore` brings the stored one back
+    _short_decimals(bare)
+    return bare
+
+
+def restore(evidence: Dataset, source: Dataset) -> None:
+    """Put the source's own patient and study values back where they had to be made fit."""
+    for keyword in TYPE_2:
+        if keyword in source:
+            evidence[keyword] = copy.deepcopy(source[keyword])
+
+
+def photograph(source: Dataset) -> Dataset:
+    """The source as a single-frame photograph without frame of reference, under its own SOP Instance UID.
+
+    highdicom refuses Ophthalmic Photography (it takes it for a multi-frame image with functional groups) and tomography
+    whose frames have no distinct positions. Given this stand-in it makes everything but the frames; references are
+    corrected afterwards by `correct_references`.
+    """
+    stand_in = copy.deepcopy(source)
+    for keyword in ("NumberOfFrames", "FrameOfReferenceUID", "SharedFunctionalGroupsSequence"):
+        stand_in.pop(keyword, None)
+    stand_in.SOPClassUID = VLPhotographicImageStorage
+    return stand_in
+
+
+def correct_references(ds: Dataset, sop_classes: Mapping[str, str]) -> None:
+    """Give every reference the SOP class that its instance really has."""
+    for element in ds:
+        if element.VR != "SQ":
+            continue
+        for item in element.value:
+            uid = item.get("ReferencedSOPInstanceUID")
+            if uid in sop_classes:
+                item.ReferencedSOPClassUID = sop_classes[uid]
+            correct_references(item, sop_classes)
+
+
+def _functional_group(source: Dataset, keyword: str) -> Dataset | None:
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for item in source.get(groups) or ():
+            if item.get(keyword):
+                found: Dataset = item[keyword].value[0]
+                return found
+    return None
+
+
+def slide_geometry(source: Dataset) -> SlideGeometry:
+    """Where the total pixel matrix of a slide level lies (PS3.3 C.8.12.4, Pixel Measures in C.7.6.16.2.1).
+
+    Raises EvidenceError where origin, orientation or spacing is missing or impossible.
+    """
+    uid = source.SOPInstanceUID
+    measures = _functional_group(source, "PixelMeasuresSequence")
+    origin = (source.get("TotalPixelMatrixOriginSequence") or [None])[0]
+    orientation: Any = source.get("ImageOrientationSlide")
+    spacing: Any = measures.get("PixelSpacing") if measures is not None else None
+    if origin is None or not orientation or not spacing or not source.get("FrameOfReferenceUID"):
+        raise EvidenceError(f"slide level {uid} has no origin, orientation, spacing or frame of reference")
+    x, y = origin.get("XOffsetInSlideCoordinateSystem"), origin.get("YOffsetInSlideCoordinateSystem")
+    if x is None or y is None:
+        raise EvidenceError(f"slide level {uid} has an origin without offsets")
+    a, b, c, d, e, f = (float(v) for v in orientation)
+    try:
+        return SlideGeometry(
+            (float(x), float(y), float(origin.get("ZOffsetInSlideCoordinateSystem") or 0.0)),
+            (a, b, c, d, e, f),
+            (float(spacing[0]), float(spacing[1])),
+        )
+    except ValueError as error:
+        raise EvidenceError(f"slide level {uid}: {error}") from error

@@ -1,0 +1,104 @@
+"""Which stain a slide says it has: from its codes, never from its colours.
+
+The staining steps of TID 8001 with TID 8003 in Specimen Preparation Sequence (PS3.16) name the substances used. Only
+combinations that leave no doubt are recognised; with a further substance (saffron, a second chromogen) or without a
+code the stain is unknown, and a model that asks for one is not run.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code as PydicomCode
+
+from airouter.domain.code import Code
+
+STAINING: Final = Code("127790008", "SCT", "Staining")  # CID 8111
+PROCESSING_TYPE: Final = Code("111701", "DCM", "Processing type")  # TID 8001
+PROCESSING_STEP_DESCRIPTION: Final = Code("111703", "DCM", "Processing step description")  # TID 8001
+USING_SUBSTANCE: Final = Code("424361007", "SCT", "Using substance")  # TID 8003
+HEMATOXYLIN: Final = Code("12710003", "SCT", "hematoxylin stain")  # CID 8112
+WATER_SOLUBLE_EOSIN: Final = Code("36879007", "SCT", "water soluble eosin stain")  # CID 8112
+SPIRIT_SOLUBLE_EOSIN: Final = Code("83600004", "SCT", "spirit soluble eosin stain")  # CID 8112
+BLUE_SHADE_EOSIN: Final = Code("1346008", "SCT", "blue shade eosin stain")  # CID 8112
+H_AND_E_METHOD: Final = Code("104210008", "SCT", "Hematoxylin and eosin stain method")  # CID 8130
+IMMUNOHISTOCHEMISTRY: Final = Code("117617002", "SCT", "Immunohistochemistry")  # CID 8131
+
+# CID 8112 has no code for the chromogen; TID 8003 allows text for a substance.
+DAB_TEXT: Final = "3,3'-Diaminobenzidine"
+
+H_AND_E: Final = "H&E"
+H_DAB: Final = "H-DAB"
+
+_KNOWN: Final = {
+    HEMATOXYLIN: "hematoxylin",
+    WATER_SOLUBLE_EOSIN: "eosin",
+    SPIRIT_SOLUBLE_EOSIN: "eosin",
+    BLUE_SHADE_EOSIN: "eosin",
+    H_AND_E_METHOD: "h&e",
+    IMMUNOHISTOCHEMISTRY: "immunohistochemistry",
+}
+_DAB_NAMES: Final = frozenset({"dab", "diaminobenzidine", "3,3'-diaminobenzidine", "3,3′-diaminobenzidine"})
+_STAINS: Final = {
+    frozenset({"hematoxylin", "eosin"}): H_AND_E,
+    frozenset({"h&e"}): H_AND_E,
+    frozenset({"h&e", "hematoxylin", "eosin"}): H_AND_E,
+    frozenset({"hematoxylin", "dab"}): H_DAB,
+    frozenset({"hematoxylin", "immunohistochemistry"}): H_DAB,
+    frozenset({"hematoxylin", "immunohistochemistry", "dab"}): H_DAB,
+}
+
+
+def stain(header: Dataset) -> str | None:
+    """ "H&E" or "H-DAB", None where the header does not say it beyond doubt or its specimens differ.
+
+    H-DAB is haematoxylin with either the chromogen named or immunohistochemistry as the method and no other substance.
+    """
+    specimens = header.get("SpecimenDescriptionSequence") or []
+    found = {_STAINS.get(frozenset(_substances(specimen))) for specimen in specimens}
+    return found.pop() if len(found) == 1 else None
+
+
+def _substances(specimen: Dataset) -> Iterator[str]:
+    for step in specimen.get("SpecimenPreparationSequence") or []:
+        items = step.get("SpecimenPreparationStepContentItemSequence") or []
+        if not any(_named(item, PROCESSING_TYPE) and _coded(item) == STAINING for item in items):
+            continue
+        for item in items:
+            if _named(item, USING_SUBSTANCE):
+                yield _substance(item)
+            elif _named(item, PROCESSING_STEP_DESCRIPTION):
+                name = _KNOWN.get(_coded(item) or STAINING)
+                if name:  # another description says nothing of substances
+                    yield name
+
+
+def _substance(item: Dataset) -> str:
+    """One of the known substances, or a name that no combination contains."""
+    code = _coded(item)
+    if code is not None:
+        return _KNOWN.get(code, "other")
+    return "dab" if str(item.get("TextValue", "")).strip().lower() in _DAB_NAMES else "other"
+
+
+def _named(item: Dataset, concept: Code) -> bool:
+    names = item.get("ConceptNameCodeSequence") or []
+    return len(names) == 1 and _same(names[0], concept)
+
+
+def _coded(item: Dataset) -> Code | None:
+    """The item's value: one of the codes above, or any other as it stands; None where it is not coded."""
+    values = item.get("ConceptCodeSequence") or []
+    if len(values) != 1:
+        return None
+    for code in (STAINING, *_KNOWN):
+        if _same(values[0], code):
+            return code
+    value = str(values[0].get("CodeValue") or "?")
+    return Code(value, str(values[0].get("CodingSchemeDesignator") or "?"), "other")
+
+
+def _same(item: Dataset, code: Code) -> bool:
+    """By value and scheme; pydicom also knows the SNOMED RT codes (SRT) that older writers use for a concept."""
+    there = PydicomCode(str(item.get("CodeValue", "")), str(item.get("CodingSchemeDesignator", "")), "")
+    return bool(there == PydicomCode(code.value, code.scheme, code.meaning))

@@ -1,0 +1,53 @@
+"""The tasks the router can do: built-in ones, and those of other packages by the entry point `airouter.pipelines`."""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
+
+from airouter.domain.model import Model, Scalar
+from airouter.errors import ConfigurationError
+from airouter.pipelines import fundus_quality, nuclear_positivity, retinal_thickness
+from airouter.pipelines.pipeline import Parameter, Pipeline, Run, unusable
+
+__all__ = ["PIPELINES", "Parameter", "Pipeline", "Run", "problem", "register"]
+
+GROUP = "airouter.pipelines"
+_BUILT_IN = (nuclear_positivity.PIPELINE, retinal_thickness.PIPELINE, fundus_quality.PIPELINE)
+
+
+def register(built_in: Iterable[Pipeline], others: Iterable[EntryPoint]) -> Mapping[str, Pipeline]:
+    """All pipelines by name. An entry point gives a Pipeline under its own name.
+
+    Raises ConfigurationError where an entry point gives something else, or a name that is taken.
+    """
+    found = {pipeline.name: pipeline for pipeline in built_in}
+    for entry in sorted(others, key=lambda e: e.name):
+        path = f"entry point {GROUP}: {entry.name}"
+        try:
+            pipeline = entry.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigurationError(path, f"cannot be loaded: {error}") from error
+        if not isinstance(pipeline, Pipeline):
+            raise ConfigurationError(path, f"must be a Pipeline, not {type(pipeline).__name__}")
+        if pipeline.name in found:
+            raise ConfigurationError(path, f"pipeline {pipeline.name} exists already")
+        found[pipeline.name] = pipeline
+    return MappingProxyType(found)
+
+
+def problem(pipeline: Pipeline, model: Model, parameters: Mapping[str, Scalar] | None = None) -> str | None:
+    """Why a model (with a route's parameters) cannot do a pipeline's task, None where it can."""
+    if model.reads.modality is not pipeline.modality:
+        return f"model {model.name} reads {model.reads.modality}, pipeline {pipeline.name} {pipeline.modality}"
+    if model.head.kind is not pipeline.head:
+        return f"model {model.name} has a {model.head.kind} head, pipeline {pipeline.name} needs {pipeline.head}"
+    missing = [name for name in pipeline.classes if model.head.index(name) is None]
+    if missing:
+        return f"model {model.name} lacks the classes {', '.join(missing)} that pipeline {pipeline.name} needs"
+    if model.input.fit not in pipeline.fits:
+        fits = " or ".join(pipeline.fits)
+        return f"model {model.name} has fit: {model.input.fit}, pipeline {pipeline.name} needs {fits}"
+    return unusable(pipeline.parameters, {**model.parameters, **(parameters or {})})
+
+
+PIPELINES: Mapping[str, Pipeline] = register(_BUILT_IN, entry_points(group=GROUP))

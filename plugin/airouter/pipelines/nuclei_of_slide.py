@@ -1,0 +1,150 @@
+"""Every nucleus of a slide once: patches through the model, nuclei apart, doubles at the borders of patches removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from airouter.domain.model import Model
+from airouter.imaging import contours, nuclei, seams
+from airouter.imaging.patches import Patch, PatchPlan
+from airouter.pipelines.parallel import in_order, workers
+from airouter.pipelines.pipeline import Values
+from airouter.ports import Predictor, ProgressSink
+
+CLASSES: Final = ("nucleus", "boundary")
+
+# Two centres nearer than this are one nucleus: the smallest that is counted is 3.2 um across (8 um2).
+_SAME_UM: Final = 1.5
+# Where the surround of a nucleus is looked at: beyond the blur of its edge, well within the cytoplasm.
+_SURROUND_UM: Final = (0.5, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Nuclei:
+    """Nuclei in pixels of one level: centre (column, row), depth in their core, area, outline.
+
+    `od` is the mean optical density of DAB in the nucleus, `surround` that around it; NaN where it was not measured.
+    """
+
+    centres: NDArray[np.float64]
+    depth: NDArray[np.float64]
+    patch: NDArray[np.int64]
+    area_um2: NDArray[np.float64]
+    od: NDArray[np.float64]
+    surround: NDArray[np.float64]
+    outlines: list[NDArray[np.float32]]
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+    def take(self, keep: NDArray[np.bool_]) -> "Nuclei":
+        outlines = [points for points, kept in zip(self.outlines, keep.tolist(), strict=True) if kept]
+        return Nuclei(
+            self.centres[keep],
+            self.depth[keep],
+            self.patch[keep],
+            self.area_um2[keep],
+            self.od[keep],
+            self.surround[keep],
+            outlines,
+        )
+
+
+def count(plan: PatchPlan, predict: Predictor, values: Values, stained: bool, progress: ProgressSink) -> Nuclei:
+    """All nuclei of the plan, each once, in the order of patches and of rows within a patch."""
+    model = predict.model
+    nucleus, boundary = (_channel(model, name) for name in CLASSES)
+    threshold = model.head.classes[nucleus].threshold
+
+    def analyse(numbers: Sequence[int]) -> list[Nuclei]:
+        patches = [plan.read(number) for number in numbers]
+        maps = predict.predict([patch.pixels for patch in patches])
+        least = values["min_area_um2"]
+        return [
+            _in_patch(patch, number, found[nucleus], found[boundary], plan, threshold, least, stained)
+            for number, patch, found in zip(numbers, patches, maps, strict=True)
+        ]
+
+    size, total = max(1, model.input.batch), len(plan)
+    batches = [range(start, min(start + size, total)) for start in range(0, total, size)]
+    parts: list[Nuclei] = []
+    progress(0, total, "patches")
+    for part in in_order(analyse, batches, workers(values.get("workers"))):
+        parts += part
+        progress(len(parts), total, "patches")
+    found = _joined(parts)
+    radius = _SAME_UM / plan.level.spacing_um
+    return found.take(seams.unique(found.centres, found.depth, found.patch, radius))
+
+
+def _channel(model: Model, name: str) -> int:
+    index = model.head.index(name)
+    if index is None:
+        raise ValueError(f"the model has no class {name!r}")  # airouter.pipelines.problem refuses such a model
+    return index
+
+
+def _in_patch(
+    patch: Patch,
+    number: int,
+    nucleus: NDArray[np.float32],
+    boundary: NDArray[np.float32],
+    plan: PatchPlan,
+    threshold: float,
+    min_area_um2: float,
+    stained: bool,
+) -> Nuclei:
+    """Nuclei whose centre lies in the patch's core, or so near outside that the neighbour may miss them."""
+    spacing_um = plan.spacing_um
+    labels = nuclei.instances(nucleus, boundary, spacing_um=spacing_um, threshold=threshold, min_area_um2=min_area_um2)
+    centres, counts = contours.centroids(labels)
+    rows, columns = patch.core
+    x, y = centres.T
+    depth = np.stack([x - columns.start, columns.stop - x, y - rows.start, rows.stop - y]).min(axis=0)
+    wanted = np.flatnonzero((counts > 0) & (depth > -_SAME_UM / spacing_um))
+    wanted = wanted[wanted > 0]
+    origin = np.array([patch.column, patch.row])
+    limit = np.array([plan.level.columns, plan.level.rows])
+    outlines = contours.outlines(labels, wanted)
+    od, surround = np.full((2, len(counts)), np.nan)
+    if stained:
+        density = nuclei.dab_od(patch.pixels)
+        od = nuclei.mean_per_label(density, labels).astype(np.float64)
+        around = nuclei.mean_per_label(density, _around(labels, spacing_um)).astype(np.float64)
+        surround[: len(around)] = around  # the last nuclei may have no surround of their own
+    return Nuclei(
+        centres=centres[wanted] * patch.scale + origin,
+        depth=depth[wanted] * patch.scale,
+        patch=np.full(len(wanted), number, np.int64),
+        area_um2=(counts[wanted] * spacing_um**2).astype(np.float64),
+        od=od[wanted],
+        surround=surround[wanted],
+        outlines=[np.clip(points * patch.scale + origin, 0, limit).astype(np.float32) for points in outlines],
+    )
+
+
+def _around(labels: NDArray[np.int32], spacing_um: float) -> NDArray[np.int32]:
+    """A ring around each label, free of other labels; where two rings meet the higher label has it."""
+    inner, outer = (2 * max(1, round(um / spacing_um)) + 1 for um in _SURROUND_UM)
+    numbers = labels.astype(np.float32)
+    near = cv2.dilate(numbers, np.ones((inner, inner), np.uint8))
+    far = cv2.dilate(numbers, np.ones((outer, outer), np.uint8))
+    return np.where(np.asarray(near) > 0, 0, np.asarray(far)).astype(np.int32)
+
+
+def _joined(parts: list[Nuclei]) -> Nuclei:
+    nothing = Nuclei(np.zeros((0, 2)), np.zeros(0), np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0), [])
+    parts = [nothing, *parts]
+    return Nuclei(
+        np.concatenate([p.centres for p in parts]),
+        np.concatenate([p.depth for p in parts]),
+        np.concatenate([p.patch for p in parts]),
+        np.concatenate([p.area_um2 for p in parts]),
+        np.concatenate([p.od for p in parts]),
+        np.concatenate([p.surround for p in parts]),
+        [outline for p in parts for outline in p.outlines],
+    )

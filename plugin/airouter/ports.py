@@ -1,0 +1,220 @@
+"""The seams: what the use cases need from the outside world, as Protocols and nothing else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from airouter.domain.decision import Decision
+from airouter.domain.job import Discontinuation, Job, JobState, Progress
+from airouter.domain.model import Model
+from airouter.domain.priority import Verdict
+from airouter.domain.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of the archive's change log: a new instance in a study. `seq` only grows, also across restarts."""
+
+    seq: int
+    study: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyStamp:
+    """A study and a text that changes whenever an instance arrives in it (Orthanc: its LastUpdate)."""
+
+    id: str
+    stamp: str
+
+
+class Archive(Protocol):
+    """The PACS. Identifiers are the archive's own; at most eight methods, a ninth needs a decision record.
+
+    Every method raises ArchiveUnavailable (transient) where the archive does not answer.
+    """
+
+    def study(self, id: str) -> Study:
+        """The study with every instance's routing attributes. Raises NotInArchive."""
+
+    def header(self, instance: str) -> Dataset:
+        """Everything but pixel data, with file_meta. Raises NotInArchive."""
+
+    def frames(self, instance: str, numbers: Sequence[int]) -> Iterator[bytes]:
+        """Encoded frames as stored, 1-based as in DICOM, in the order asked.
+
+        Raises NotInArchive; PixelDataError where pixel data is truncated or a frame does not exist.
+        """
+
+    def store(self, evidence: Dataset) -> str:
+        """Store one object; its instance identifier comes back. Storing it again changes nothing.
+
+        Raises EvidenceConflict where other content stands under the same SOP Instance UID.
+        """
+
+    def mark(self, study: str, marks: Mapping[str, str]) -> None:
+        """Set named marks on a study: metadata, and labels where the archive has labels. Raises NotInArchive."""
+
+    def changes(self, since: int) -> Iterator[Change]:
+        """New instances after sequence number `since`, oldest first."""
+
+    def studies(self, uid: str | None = None) -> Iterator[StudyStamp]:
+        """All studies, or those with one Study Instance UID; cheap enough to list the whole archive."""
+
+    def remove(self, instance: str) -> None:
+        """Delete one object of ours (never a source). Nothing happens where it is gone already."""
+
+
+class Predictor(Protocol):
+    """One loaded model, shared by threads."""
+
+    @property
+    def model(self) -> Model:
+        """What the manifest says of it."""
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that really runs it, e.g. CPUExecutionProvider."""
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """Run on images of the model's own size: uint8 [rows, columns, channels] each, RGB or one grey channel.
+
+        Everything the manifest says of layout, colour order, transposition, range and normalisation is done here.
+        Segmentation: float32 [n, classes, rows, columns] on the grid of the images, probabilities in 0..1.
+        Classification: float32 [n, classes], probabilities. Regression, embedding: float32 [n, values].
+        Raises ModelOutputError for NaN, infinity, probabilities outside 0..1 or another shape than the manifest says.
+        """
+
+
+class ProgressSink(Protocol):
+    """Told by a pipeline how far it is; raises JobCanceled where the job was canceled meanwhile."""
+
+    def __call__(self, done: int, total: int, unit: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A job and how it stands. Times are ISO 8601 UTC; `reason` says why it was canceled, or that it was ungradable."""
+
+    job: Job
+    state: JobState
+    created: str
+    started: str | None = None
+    ended: str | None = None
+    progress: Progress | None = None
+    reason: str | None = None
+    discontinuation: Discontinuation | None = None
+    execution_provider: str | None = None
+    requested_by: str | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvidence:
+    """One object we wrote: its role, its UIDs and the archive's identifier."""
+
+    role: str
+    sop_class: str
+    uid: str
+    series_uid: str
+    instance: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRecord:
+    """What a job left: findings as plain JSON values, the objects written, the priority and what was not analysed."""
+
+    job: str  # job key
+    study_uid: str
+    findings: tuple[Mapping[str, Any], ...]
+    evidence: tuple[StoredEvidence, ...]
+    verdict: Verdict
+    not_analysed: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorklistEntry:
+    """One study on the worklist."""
+
+    study_uid: str
+    study_id: str
+    verdict: Verdict
+    updated: str
+
+
+class Journal(Protocol):
+    """Our own durable tables. Every write is one transaction and may be repeated without effect."""
+
+    def cursor(self) -> int:
+        """Sequence number of the last change that was handled, 0 at first."""
+
+    def advance(self, seq: int) -> None:
+        """Move the cursor; never backwards."""
+
+    def decide(self, decisions: Sequence[Decision]) -> None:
+        """Keep decisions; a newer one on the same sources and route replaces the older, and any on a series what was
+        WAITING there."""
+
+    def decisions(self, study_uid: str | None = None, limit: int = 100) -> list[tuple[str, Decision]]:
+        """Newest first, each with the time it was made (ISO 8601 UTC)."""
+
+    def add(self, job: Job, requested_by: str | None = None) -> bool:
+        """Record a new job as SCHEDULED; False where its key is known already."""
+
+    def job(self, key: str) -> JobRecord | None:
+        """One job, None where the key is unknown."""
+
+    def jobs(self, study_uid: str | None = None, state: JobState | None = None, limit: int = 100) -> list[JobRecord]:
+        """Newest first."""
+
+    def counts(self) -> dict[JobState, int]:
+        """How many jobs are in each state; a state without jobs is left out."""
+
+    def start(self, key: str, execution_provider: str) -> None:
+        """IN PROGRESS, one more attempt."""
+
+    def progress(self, key: str, progress: Progress) -> None:
+        """How far it is; not kept for ever."""
+
+    def complete(self, result: ResultRecord, reason: str | None = None) -> None:
+        """COMPLETED, its result and the study's worklist entry, in one transaction."""
+
+    def cancel(self, key: str, why: Discontinuation, reason: str) -> None:
+        """CANCELED with its reason. A job that ended already stays as it is."""
+
+    def reschedule(self, key: str) -> bool:
+        """CANCELED back to SCHEDULED, for an operator's explicit new try; False where it is not CANCELED."""
+
+    def results(self, study_uid: str) -> list[ResultRecord]:
+        """Every result of a study, oldest first."""
+
+    def worklist(self, limit: int = 100) -> list[WorklistEntry]:
+        """Most urgent first, then oldest first."""
+
+    def ours(self, uids: Sequence[str]) -> set[str]:
+        """Those of the SOP Instance UIDs that we wrote."""
+
+    def settled(self, study_id: str) -> str | None:
+        """Stamp of the study when the intake last finished with it, None where it never did."""
+
+    def settle(self, study_id: str, stamp: str) -> None:
+        """Remember that the intake has nothing left to do for the study as of this stamp."""
+
+
+class JobQueue(Protocol):
+    """The durable queue: what is enqueued once runs once to its end, across crashes and restarts."""
+
+    def enqueue(self, job: Job) -> None:
+        """Add a job under its key; a second time is a no-op."""
+
+    def resume(self, job: Job) -> None:
+        """Make sure that a job which the journal holds as not ended has a run before it; called after a start."""
+
+    def cancel(self, key: str) -> None:
+        """Take it out, or tell the running one to stop."""
+
+    def retry(self, job: Job) -> None:
+        """Run again a job that ended CANCELED."""

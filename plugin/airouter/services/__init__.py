@@ -1,0 +1,1 @@
+"""Use cases over ports: what the router does, without knowing with what."""

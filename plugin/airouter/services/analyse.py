@@ -1,0 +1,211 @@
+"""Running one job: images in, model, findings out, DICOM stored, priority set.
+
+Everything here may be interrupted by a crash and run again: outputs have deterministic UIDs, the archive keeps the
+first of equal objects, and the journal's last step is one transaction.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from airouter.domain.decision import Decision, Outcome
+from airouter.domain.finding import Finding, Result, Ungradable
+from airouter.domain.job import Discontinuation, Job, JobState, Progress
+from airouter.domain.model import Model
+from airouter.domain.priority import Priority, Verdict
+from airouter.domain.study import Study
+from airouter.errors import JobCanceled, ModelRefused, NotInArchive, RouterError
+from airouter.evidence.write import write
+from airouter.imaging.reader import open_images
+from airouter.pipelines import PIPELINES
+from airouter.ports import Archive, Journal, Predictor, ResultRecord, StoredEvidence
+from airouter.services.worklist import publish
+
+log = logging.getLogger(__name__)
+
+
+class Analyst:
+    """Runs jobs by key.
+
+    `predictor` gives the loaded model by name (raises ModelError where it is not usable); `interrupted` says whether a
+    running job must stop now, because an operator canceled it or the process ends.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        journal: Journal,
+        predictor: Callable[[str], Predictor],
+        *,
+        now: Callable[[], datetime],
+        interrupted: Callable[[str], bool],
+        progress_interval: float = 0.25,
+    ) -> None:
+        self._archive = archive
+        self._journal = journal
+        self._predictor = predictor
+        self._now = now
+        self._interrupted = interrupted
+        self._progress_interval = progress_interval
+
+    def run(self, key: str) -> None:
+        """Run the job to its end.
+
+        Raises transient errors, for which the queue tries again later, and JobCanceled where it was interrupted.
+        """
+        record = self._journal.job(key)
+        if record is None or record.state in (JobState.COMPLETED, JobState.CANCELED):
+            return
+        job = record.job
+        try:
+            self._run(job)
+        except JobCanceled:
+            raise
+        except NotInArchive:
+            self._journal.cancel(key, Discontinuation.SOURCE_DELETED, "the source images are no longer in the archive")
+        except RouterError as error:
+            if error.transient:
+                raise
+            log.warning("job %s failed: %s", key[:12], type(error).__name__)
+            self.fail(key, error)
+
+    def fail(self, key: str, error: RouterError) -> None:
+        """End the job as failed, with the reason and what the operator should do."""
+        self._journal.cancel(key, Discontinuation.FAILURE, f"{error} ({type(error).__name__}). {error.advice}")
+
+    def _run(self, job: Job) -> None:
+        study = self._archive.study(job.study_id)
+        self._check_sources(job, study)
+        predictor = self._predictor(job.model)
+        if predictor.model.sha256 != job.model_sha256:
+            raise ModelRefused(f"model {job.model} is no longer the one this job was made for")
+        self._journal.start(job.key, predictor.provider)
+        by_uid = {i.uid: i for i in study.instances}
+        headers = [(by_uid[s.uid], self._archive.header(s.id)) for s in job.sources]
+        images = open_images(job.modality, headers, self._archive.frames)
+        outcome: Result | Ungradable
+        if isinstance(images, Ungradable):
+            outcome = images
+        else:
+            outcome = PIPELINES[job.pipeline].run(
+                job, images, predictor, _Sink(self._journal, job, self._interrupted, self._progress_interval)
+            )
+        if isinstance(outcome, Ungradable):
+            self._ungradable(job, outcome)
+            return
+        self._publish(job, predictor.model, outcome, {ds.SOPInstanceUID: ds for _, ds in headers})
+
+    def _check_sources(self, job: Job, study: Study) -> None:
+        digests = {i.uid: i.digest for i in study.instances}
+        for source in job.sources:
+            if source.uid not in digests:
+                raise NotInArchive(f"source instance of job {job.key[:12]} is gone")
+            if digests[source.uid] != source.digest:
+                # The intake has seen, or will see, the new bytes and makes a new job of them.
+                raise NotInArchive(f"source instance of job {job.key[:12]} was replaced")
+
+    def _ungradable(self, job: Job, outcome: Ungradable) -> None:
+        self._journal.decide(
+            [
+                Decision(
+                    study_uid=job.study_uid,
+                    series_uid=job.series_uid,
+                    modality=job.modality,
+                    sources=tuple(s.uid for s in job.sources),
+                    route=job.route,
+                    revision="",
+                    outcome=Outcome.UNGRADABLE,
+                    reason=outcome.reason,
+                    job=job.key,
+                )
+            ]
+        )
+        verdict = Verdict(Priority.ROUTINE, f"{job.pipeline}: {outcome.reason}")
+        record = ResultRecord(
+            job=job.key,
+            study_uid=job.study_uid,
+            findings=(),
+            evidence=(),
+            verdict=verdict,
+            not_analysed=({"quantity": job.pipeline, "reason": outcome.reason},),
+        )
+        self._mark(job, verdict)
+        self._journal.complete(record, reason=outcome.reason)
+
+    def _publish(self, job: Job, model: Model, result: Result, sources: Mapping[str, Any]) -> None:
+        written = write(job, model, result, sources, now=self._now())
+        # A store into a deleted study would bring it back as a ghost: check before, verify after.
+        self._check_sources(job, self._archive.study(job.study_id))
+        stored: list[StoredEvidence] = []
+        for role, dataset in ((w.role, w.dataset) for w in written):
+            instance = self._archive.store(dataset)
+            stored.append(
+                StoredEvidence(role, dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID, instance)
+            )
+        record = ResultRecord(
+            job=job.key,
+            study_uid=job.study_uid,
+            findings=tuple(finding_values(f) for f in result.findings),
+            evidence=tuple(stored),
+            verdict=result.verdict,
+            not_analysed=tuple({"quantity": n.quantity, "reason": n.reason} for n in result.not_analysed),
+        )
+        try:
+            self._check_sources(job, self._archive.study(job.study_id))
+            self._mark(job, result.verdict)
+            self._journal.complete(record)
+        except (NotInArchive, JobCanceled):
+            for evidence in stored:
+                self._archive.remove(evidence.instance)
+            raise
+
+    def _mark(self, job: Job, verdict: Verdict) -> None:
+        earlier = [r.verdict for r in self._journal.results(job.study_uid) if r.job != job.key]
+        publish(self._archive, job.study_id, [*earlier, verdict])
+
+
+class _Sink:
+    """Progress into the journal, not more often than every `interval` seconds; stops the pipeline of a canceled job."""
+
+    def __init__(self, journal: Journal, job: Job, interrupted: Callable[[str], bool], interval: float) -> None:
+        self._journal = journal
+        self._key = job.key
+        self._interrupted = interrupted
+        self._interval = interval
+        self._next = 0.0
+
+    def __call__(self, done: int, total: int, unit: str) -> None:
+        if self._interrupted(self._key):
+            raise JobCanceled(f"job {self._key[:12]}")
+        now = time.monotonic()
+        if now < self._next and done < total:
+            return
+        self._next = now + self._interval
+        self._journal.progress(self._key, Progress(done, total, unit))
+
+
+def finding_values(finding: Finding) -> dict[str, Any]:
+    """A finding as plain JSON values, for the journal and REST: codes with meaning, numbers with UCUM unit."""
+
+    def code(c: Any) -> dict[str, str]:
+        return {"value": c.value, "scheme": c.scheme, "meaning": c.meaning}
+
+    return {
+        "key": finding.key,
+        "label": finding.label,
+        "finding": code(finding.finding),
+        "site": code(finding.site) if finding.site else None,
+        "laterality": finding.laterality.value if finding.laterality else None,
+        "measurements": [
+            {"name": code(m.name), "value": float(m.value), "unit": m.unit.value} for m in finding.measurements
+        ],
+        "evaluations": [{"name": code(e.name), "value": code(e.value)} for e in finding.evaluations],
+        "region": (
+            {"graphic": finding.region.graphic, "source": finding.region.source, "frame": finding.region.frame}
+            if finding.region
+            else None
+        ),
+        "comment": finding.comment,
+    }

@@ -1,0 +1,45 @@
+"""What is wrong with a configuration, down to routes that could never run; at start and in the shell alike."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from airouter import config
+from airouter.config import SECTION, Settings
+from airouter.domain.model import Model
+from airouter.errors import ConfigurationError
+from airouter.pipelines import PIPELINES, problem
+from airouter.pipelines.pipeline import unusable
+
+
+def problems(document: Mapping[str, Any], models: Mapping[str, Model | None]) -> list[ConfigurationError]:
+    """Every problem of the section and of its routes.
+
+    `models` maps the name of every model folder to its model, None where the folder is there but not usable: that
+    is no reason to refuse the others, its jobs are skipped with the reason.
+    """
+    found = config.problems(document)
+    if not found:
+        found = route_problems(config.load(document), models)
+    return found
+
+
+def route_problems(settings: Settings, models: Mapping[str, Model | None]) -> list[ConfigurationError]:
+    """Routes whose pipeline or model does not exist, that do not fit each other, or whose parameters are impossible."""
+    found = []
+    for n, route in enumerate(settings.routes):
+        path = f"{SECTION}.Routes[{n}]"
+        pipeline = PIPELINES.get(route.pipeline)
+        if pipeline is None:
+            known = ", ".join(sorted(PIPELINES))
+            found.append(ConfigurationError(f"{path}.Pipeline", f"there is no {route.pipeline!r}; there are {known}"))
+        if route.model not in models:
+            known = ", ".join(sorted(models)) or "none"
+            found.append(ConfigurationError(f"{path}.Model", f"there is no {route.model!r}; there are {known}"))
+        model = models.get(route.model)
+        if pipeline is None:
+            continue
+        if wrong := unusable(pipeline.parameters, route.parameters):
+            found.append(ConfigurationError(f"{path}.Parameters", wrong))
+        elif model is not None and (misfit := problem(pipeline, model)):
+            found.append(ConfigurationError(f"{path}.Model", misfit))
+    return found

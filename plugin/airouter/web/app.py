@@ -1,0 +1,46 @@
+"""The WSGI application: routes, guard, JSON errors and the OpenAPI document. It knows nothing of Orthanc."""
+
+import json
+from http import HTTPStatus
+
+from flask import Response
+from flask_openapi3.models.info import Info
+from flask_openapi3.openapi import OpenAPI
+
+from airouter import __version__
+from airouter.web import guard, problems
+from airouter.web.metrics import Metrics
+from airouter.web.routes import FAILURES, routes
+from airouter.web.schemas import ErrorView
+from airouter.web.services import WebServices
+
+_DOCUMENT = {"description": "OpenAPI 3.1", "content": {"application/json": {"schema": {"type": "object"}}}}
+
+
+def create_app(services: WebServices, metrics: Metrics | None = None) -> OpenAPI:
+    """The application over these services. `metrics` is shared with whoever tells it of ended jobs.
+
+    A Metrics object belongs to one application: it is given what the application reads at every scrape.
+    """
+    metrics = metrics or Metrics()
+    metrics.observe(services)
+    app = OpenAPI(
+        "airouter.web",
+        info=Info(title="Orthanc AI Router", version=__version__, description="Not a medical device."),
+        responses=FAILURES,
+        validation_error_callback=problems.invalid,
+        validation_error_model=ErrorView,
+        doc_ui=False,  # its pages load assets; the document itself is a route of ours
+        static_folder=None,
+    )
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False  # no redirects: Orthanc has normalised the path already
+    guard.register(app)
+    problems.register(app)
+    app.register_api(routes(services, metrics))
+
+    @app.get("/ai/openapi.json", summary="This interface as OpenAPI", responses={HTTPStatus.OK: _DOCUMENT})
+    def openapi() -> Response:
+        return Response(json.dumps(app.api_doc), mimetype="application/json")
+
+    return app

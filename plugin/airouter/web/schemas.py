@@ -1,0 +1,365 @@
+"""What goes in and comes out of the routes, as pydantic models; the OpenAPI document is made from them."""
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
+from pydantic.functional_validators import BeforeValidator
+
+from airouter.domain.decision import Decision
+from airouter.domain.job import JobState
+from airouter.domain.model import Scalar
+from airouter.domain.priority import Priority, Verdict, most_urgent
+from airouter.ports import JobRecord, ResultRecord, StoredEvidence, WorklistEntry
+from airouter.services.request import Request
+from airouter.web.services import ModelStatus, RouterState
+
+# A UI value (PS3.5 table 6.2-1): digits and dots, at most 64.
+StudyUid = Annotated[str, Field(pattern=r"^[0-9][0-9.]{0,63}$", description="Study Instance UID")]
+StudyName = Annotated[
+    str, Field(pattern=r"^[0-9A-Za-z][0-9A-Za-z.-]{0,63}$", description="Study Instance UID or archive identifier")
+]
+Limit = Annotated[int, Field(ge=1, le=1000, description="At most so many entries")]
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+def _state(value: object) -> object:
+    """Accept IN_PROGRESS and in progress as well: a space in a query is a nuisance."""
+    return re.sub(r"[_+]", " ", value).upper() if isinstance(value, str) else value
+
+
+class _Input(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class JobsQuery(_Input):
+    study: StudyUid | None = None
+    state: Annotated[JobState, BeforeValidator(_state)] | None = None
+    limit: Limit = 100
+
+
+class DecisionsQuery(_Input):
+    study: StudyUid | None = None
+    limit: Limit = 100
+
+
+class WorklistQuery(_Input):
+    limit: Limit = 100
+
+
+class JobPath(BaseModel):
+    key: str = Field(description="Job key")
+
+
+class StudyPath(BaseModel):
+    uid: StudyUid
+
+
+class Submission(_Input):
+    """Which stored studies to analyse, and how."""
+
+    study: StudyName | None = None
+    studies: Annotated[list[StudyName], Field(min_length=1, max_length=1000)] | None = None
+    all: StrictBool = False
+    route: Name | None = None
+    pipeline: Name | None = None
+    model: Name | None = None
+    retry: StrictBool = False
+    priority: Priority | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.study is not None) + (self.studies is not None) + self.all != 1:
+            raise ValueError("give exactly one of study, studies, or all: true")
+        if (self.pipeline is None) != (self.model is None):
+            raise ValueError("pipeline and model come together")
+        if self.route is not None and self.pipeline is not None:
+            raise ValueError("give either a route, or a pipeline and a model")
+        return self
+
+    def request(self) -> Request:
+        named = [self.study] if self.study is not None else self.studies or []
+        return Request(
+            tuple(dict.fromkeys(named)), self.all, self.route, self.pipeline, self.model, self.retry, self.priority
+        )
+
+
+class ErrorText(BaseModel):
+    reason: str
+    advice: str
+
+
+class ErrorView(BaseModel):
+    """Every answer that is not a success."""
+
+    error: ErrorText
+
+
+class ModelView(BaseModel):
+    """One model folder; `reason` says why it is not usable or, of a usable one, what could not be tested."""
+
+    name: str
+    version: str | None
+    sha256: str | None
+    execution_provider: str | None
+    usable: bool
+    reason: str | None
+
+    @classmethod
+    def of(cls, status: ModelStatus) -> Self:
+        return cls(
+            name=status.name,
+            version=status.version,
+            sha256=status.sha256,
+            execution_provider=status.provider or None,
+            usable=status.usable,
+            reason=status.reason or None,
+        )
+
+
+class ModelsView(BaseModel):
+    models: list[ModelView]
+
+
+class OrthancView(BaseModel):
+    version: str | None
+
+
+class HealthView(BaseModel):
+    version: str
+    state: RouterState
+    reason: str
+    orthanc: OrthancView
+    warnings: list[ErrorText]
+    models: list[ModelView]
+    queue_depth: int
+    jobs: dict[str, int]
+    intake_lag_seconds: float | None
+
+
+class ProgressView(BaseModel):
+    done: int
+    total: int
+    unit: str
+
+
+class ModelIdentity(BaseModel):
+    name: str
+    version: str
+    sha256: str
+
+
+class EvidenceView(BaseModel):
+    """One DICOM object written; `instance` is the archive's identifier."""
+
+    role: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    instance: str
+
+    @classmethod
+    def of(cls, stored: StoredEvidence) -> Self:
+        return cls(
+            role=stored.role,
+            sop_class_uid=stored.sop_class,
+            sop_instance_uid=stored.uid,
+            series_instance_uid=stored.series_uid,
+            instance=stored.instance,
+        )
+
+
+class JobView(BaseModel):
+    key: str
+    study: str
+    study_id: str
+    series: str
+    modality: str
+    sources: list[str]
+    pipeline: str
+    pipeline_version: str
+    model: ModelIdentity
+    parameters: dict[str, Scalar]
+    route: str
+    priority: Priority
+    state: JobState
+    created: str
+    started: str | None
+    ended: str | None
+    progress: ProgressView | None
+    reason: str | None
+    discontinuation: str | None
+    execution_provider: str | None
+    requested_by: str | None
+    attempts: int
+
+    @classmethod
+    def of(cls, record: JobRecord, **more: Any) -> Self:
+        job, progress = record.job, record.progress
+        return cls(
+            key=job.key,
+            study=job.study_uid,
+            study_id=job.study_id,
+            series=job.series_uid,
+            modality=job.modality.value,
+            sources=[source.uid for source in job.sources],
+            pipeline=job.pipeline,
+            pipeline_version=job.pipeline_version,
+            model=ModelIdentity(name=job.model, version=job.model_version, sha256=job.model_sha256),
+            parameters=dict(job.parameters),
+            route=job.route,
+            priority=job.priority,
+            state=record.state,
+            created=record.created,
+            started=record.started,
+            ended=record.ended,
+            progress=ProgressView(done=progress.done, total=progress.total, unit=progress.unit) if progress else None,
+            reason=record.reason,
+            discontinuation=record.discontinuation.value if record.discontinuation else None,
+            execution_provider=record.execution_provider,
+            requested_by=record.requested_by,
+            attempts=record.attempts,
+            **more,
+        )
+
+
+class JobDetail(JobView):
+    evidence: list[EvidenceView]
+
+
+class JobsView(BaseModel):
+    jobs: list[JobView]
+
+
+class ClauseView(BaseModel):
+    path: str
+    expected: str
+    found: str
+    matched: bool
+
+
+class DecisionView(BaseModel):
+    time: str | None
+    study: str
+    series: str
+    modality: str | None
+    sources: list[str]
+    route: str
+    revision: str
+    outcome: str
+    reason: str
+    job: str | None
+    clauses: list[ClauseView]
+
+    @classmethod
+    def of(cls, decision: Decision, time: str | None = None) -> Self:
+        return cls(
+            time=time,
+            study=decision.study_uid,
+            series=decision.series_uid,
+            modality=decision.modality.value if decision.modality else None,
+            sources=list(decision.sources),
+            route=decision.route,
+            revision=decision.revision,
+            outcome=decision.outcome.value,
+            reason=decision.reason,
+            job=decision.job,
+            clauses=[
+                ClauseView(path=c.path, expected=c.expected, found=c.found, matched=c.matched) for c in decision.clauses
+            ],
+        )
+
+
+class DecisionsView(BaseModel):
+    decisions: list[DecisionView]
+
+
+class SubmittedView(BaseModel):
+    """Decisions made, keys of the jobs they led to, and those of the named studies that are not in the archive.
+
+    `deferred` says how many further studies are being routed in the background.
+    """
+
+    decisions: list[DecisionView]
+    jobs: list[str]
+    unknown: list[str]
+    deferred: int
+
+
+class VerdictView(BaseModel):
+    priority: Priority
+    reason: str
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Self:
+        return cls(priority=verdict.priority, reason=verdict.reason)
+
+
+class WorklistItem(BaseModel):
+    study: str
+    study_id: str
+    verdict: VerdictView
+    updated: str
+
+    @classmethod
+    def of(cls, entry: WorklistEntry) -> Self:
+        return cls(
+            study=entry.study_uid, study_id=entry.study_id, verdict=VerdictView.of(entry.verdict), updated=entry.updated
+        )
+
+
+class WorklistView(BaseModel):
+    studies: list[WorklistItem]
+
+
+class NotAnalysedView(BaseModel):
+    quantity: str
+    reason: str
+
+
+class ResultView(BaseModel):
+    """What one job left. `model` is what ran, None where the job itself is no longer known."""
+
+    job: str
+    pipeline: str | None
+    pipeline_version: str | None
+    model: ModelIdentity | None
+    execution_provider: str | None
+    sources: list[str]
+    reason: str | None
+    verdict: VerdictView
+    findings: list[dict[str, Any]]
+    not_analysed: list[NotAnalysedView]
+    evidence: list[EvidenceView]
+
+    @classmethod
+    def of(cls, result: ResultRecord, record: JobRecord | None) -> Self:
+        job = record.job if record else None
+        return cls(
+            job=result.job,
+            pipeline=job.pipeline if job else None,
+            pipeline_version=job.pipeline_version if job else None,
+            model=ModelIdentity(name=job.model, version=job.model_version, sha256=job.model_sha256) if job else None,
+            execution_provider=record.execution_provider if record else None,
+            sources=[source.uid for source in job.sources] if job else [],
+            reason=record.reason if record else None,
+            verdict=VerdictView.of(result.verdict),
+            findings=[dict(finding) for finding in result.findings],
+            not_analysed=[NotAnalysedView(quantity=n["quantity"], reason=n["reason"]) for n in result.not_analysed],
+            evidence=[EvidenceView.of(stored) for stored in result.evidence],
+        )
+
+
+class FindingsView(BaseModel):
+    """Every result of a study, oldest first; `verdict` is the most urgent of them."""
+
+    study: str
+    verdict: VerdictView | None
+    results: list[ResultView]
+
+    @classmethod
+    def study_of(cls, uid: str, results: Iterable[ResultView]) -> Self:
+        found = list(results)
+        urgent = most_urgent([Verdict(r.verdict.priority, r.verdict.reason) for r in found])
+        return cls(study=uid, verdict=VerdictView.of(urgent) if urgent else None, results=found)

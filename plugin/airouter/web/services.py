@@ -1,0 +1,88 @@
+"""What the web layer needs from the rest of the router: ports and callables, handed over by the composition root."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from airouter.domain.job import JobState
+from airouter.ports import Journal
+from airouter.services.request import Answer, Request
+
+
+class RouterState(StrEnum):
+    """Whether the router works."""
+
+    RUNNING = "running"
+    PASSIVE = "passive"  # serves what is known and starts nothing: another process owns the state folder
+    REFUSED = "refused"  # the configuration is wrong; Orthanc serves on without the router
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something an operator should know, and what to do about it."""
+
+    reason: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the router stands. `reason` says why it is not running; `jobs` counts jobs by state.
+
+    `intake_lag_seconds` is the age of the oldest change of the archive not yet handled, None where unknown.
+    """
+
+    state: RouterState
+    reason: str = ""
+    orthanc_version: str | None = None
+    queue_depth: int = 0
+    jobs: Mapping[JobState, int] = field(default_factory=dict)
+    intake_lag_seconds: float | None = None
+    notices: Sequence[Notice] = ()
+
+
+class ModelStatus(Protocol):
+    """One model folder: identity, the execution provider that runs it, and whether it can be used.
+
+    `reason` says why it cannot or, of a usable one, what could not be tested. What is not known is None.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str | None: ...
+    @property
+    def sha256(self) -> str | None: ...
+    @property
+    def provider(self) -> str | None: ...
+    @property
+    def usable(self) -> bool: ...
+    @property
+    def reason(self) -> str | None: ...
+
+
+class Requests(Protocol):
+    """What a user may ask for; services.request.Requests does it.
+
+    `user` is the name Orthanc's own authentication knows, None where there was none.
+    """
+
+    def submit(self, request: Request, user: str | None) -> Answer:
+        """Raises RequestError for a wish that makes no sense."""
+
+    def cancel(self, key: str, user: str | None) -> bool:
+        """False where the key is unknown or the job has ended already."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebServices:
+    """Everything the routes call; each is asked anew for every request, since the router starts after its routes.
+
+    What a router that is not running lacks is None: routes that need it answer 503.
+    """
+
+    health: Callable[[], Health]
+    models: Callable[[], Sequence[ModelStatus]]
+    journal: Callable[[], Journal | None]
+    requests: Callable[[], Requests | None]

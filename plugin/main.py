@@ -1,0 +1,29 @@
+"""What Orthanc's Python plugin runs. Everything else is in the package beside it."""
+
+import os
+import site
+import sys
+from pathlib import Path
+
+# numpy's BLAS would start threads of its own on whatever small stack calls it first.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _find_packages() -> None:
+    """Put our virtual environment first, unless PYTHONEXECUTABLE made the interpreter start inside it already."""
+    if sys.prefix != sys.base_prefix:
+        return
+    home = Path(os.environ.get("AIROUTER_VENV", Path(__file__).resolve().parent.parent / ".venv"))
+    before = list(sys.path)
+    site.addsitedir(str(home / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"))
+    added = [p for p in sys.path if p not in before]
+    sys.path[:] = [*before[:1], *added, *before[1:]]
+
+
+_find_packages()
+
+import orthanc  # type: ignore[import-not-found]  # noqa: E402
+
+from airouter.app import start  # noqa: E402
+
+start(orthanc)

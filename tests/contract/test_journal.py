@@ -1,0 +1,414 @@
+"""What every Journal must do, asked of SQLite and of PostgreSQL."""
+
+import dataclasses
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from airouter.adapters import tables
+from airouter.adapters.database import DatabaseJournal
+from airouter.domain.decision import Clause, Decision, Outcome
+from airouter.domain.job import Discontinuation, Job, JobState, Progress, Source
+from airouter.domain.priority import Priority, Verdict
+from airouter.domain.study import Modality
+from airouter.errors import JobCanceled, JournalError, JournalUnavailable
+from airouter.ports import ResultRecord, StoredEvidence
+from tests.postgresql_process import postgresql
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state/journal.db"
+    found: str = request.getfixturevalue("server")
+    engine = sa.create_engine(found)
+    tables.metadata.drop_all(engine)
+    engine.dispose()
+    return found
+
+
+@pytest.fixture
+def journal(url: str) -> Iterator[DatabaseJournal]:
+    made = DatabaseJournal(url)
+    yield made
+    made.close()
+
+
+def job(key: str = "k1", study: str = "1.2.3", **changes: object) -> Job:
+    made = Job(
+        key=key,
+        study_id=f"id-{study}",
+        study_uid=study,
+        series_uid=f"{study}.1",
+        modality=Modality.SM,
+        sources=(Source("a", "1.1", "d1"), Source("b", "1.2", "d2")),
+        pipeline="nuclear_positivity",
+        pipeline_version="1",
+        model="nuclei",
+        model_version="1.0",
+        model_sha256="ab" * 32,
+        parameters={"threshold": 0.5, "strict": True, "name": "x", "n": 3},
+        route="ki67",
+        priority=Priority.HIGH,
+    )
+    return dataclasses.replace(made, **changes)  # type: ignore[arg-type]
+
+
+def result(key: str = "k1", study: str = "1.2.3", priority: Priority = Priority.ROUTINE) -> ResultRecord:
+    return ResultRecord(
+        job=key,
+        study_uid=study,
+        findings=({"label": "Ki-67", "value": 12.5, "points": [[1, 2], [3, 4]]},),
+        evidence=(
+            StoredEvidence("sr", "1.2.840.10008.5.1.4.1.1.88.34", f"2.25.1{key}", "2.25.2", "i1"),
+            StoredEvidence("ann", "1.2.840.10008.5.1.4.1.1.91.1", f"2.25.3{key}", "2.25.4", "i2"),
+        ),
+        verdict=Verdict(priority, f"because of {key}"),
+        not_analysed=({"quantity": "area", "reason": "no spacing"},),
+    )
+
+
+def decision(route: str = "r", sources: tuple[str, ...] = ("1", "2"), reason: str = "matched") -> Decision:
+    clauses = (Clause("Modality", "SM", "SM", True), Clause("Stain", "x", "", False))
+    return Decision("1.2", "1.2.1", Modality.SM, sources, route, "rev", Outcome.SKIPPED, reason, "k", clauses)
+
+
+# -- cursor and settled -----------------------------------------------------------------------------------------------
+
+
+def test_cursor_only_goes_forward(journal: DatabaseJournal) -> None:
+    assert journal.cursor() == 0
+    for seq, expected in ((5, 5), (3, 5), (5, 5), (2**40, 2**40)):
+        journal.advance(seq)
+        assert journal.cursor() == expected
+
+
+def test_settled(journal: DatabaseJournal) -> None:
+    assert journal.settled("s") is None
+    journal.settle("s", "one")
+    journal.settle("s", "two")
+    assert journal.settled("s") == "two"
+    assert journal.settled("other") is None
+
+
+# -- decisions --------------------------------------------------------------------------------------------------------
+
+
+def test_a_newer_decision_replaces_the_one_on_the_same_sources_and_route(journal: DatabaseJournal) -> None:
+    journal.decide([decision("a"), decision("b"), decision("a", ("1", "2", "3"))])
+    journal.decide([decision("a", ("2", "1"), reason="newer")])
+    kept = [d for _, d in journal.decisions()]
+    assert kept[0] == decision("a", ("2", "1"), reason="newer")
+    assert {(d.route, d.sources) for d in kept} == {("a", ("2", "1")), ("b", ("1", "2")), ("a", ("1", "2", "3"))}
+
+
+def test_the_same_decision_again_keeps_its_time(journal: DatabaseJournal) -> None:
+    journal.decide([decision()])
+    before = journal.decisions()
+    journal.decide([decision()])
+    assert journal.decisions() == before
+    assert before[0][0].endswith("+00:00")
+
+
+def test_decisions_newest_first_of_one_study(journal: DatabaseJournal) -> None:
+    for n in range(5):
+        journal.decide([dataclasses.replace(decision(f"r{n}"), study_uid=f"1.{n % 2}")])
+    assert [d.route for _, d in journal.decisions("1.0")] == ["r4", "r2", "r0"]
+    assert [d.route for _, d in journal.decisions(limit=2)] == ["r4", "r3"]
+    assert journal.decisions("1.0", limit=0) == []
+
+
+def test_a_decision_without_a_modality(journal: DatabaseJournal) -> None:
+    made = dataclasses.replace(decision(), modality=None, job=None, clauses=())
+    journal.decide([made])
+    assert journal.decisions()[0][1] == made
+
+
+# -- the life of a job ------------------------------------------------------------------------------------------------
+
+
+def test_a_job_is_added_once(journal: DatabaseJournal) -> None:
+    assert journal.add(job(), requested_by="alice")
+    assert not journal.add(job(), requested_by="bob")
+    record = journal.job("k1")
+    assert record is not None
+    assert record.job == job()
+    assert (record.state, record.requested_by, record.attempts) == (JobState.SCHEDULED, "alice", 0)
+    assert journal.job("other") is None
+
+
+def test_a_job_runs_to_its_end(journal: DatabaseJournal) -> None:
+    journal.add(job())
+    journal.start("k1", "CPUExecutionProvider")
+    journal.progress("k1", Progress(3, 10, "patches"))
+    record = journal.job("k1")
+    assert record is not None
+    assert (record.state, record.progress, record.attempts) == (JobState.IN_PROGRESS, Progress(3, 10, "patches"), 1)
+    assert record.execution_provider == "CPUExecutionProvider"
+    journal.complete(result(), "nothing to see")
+    journal.complete(result(), "again")
+    record = journal.job("k1")
+    assert record is not None
+    assert (record.state, record.reason) == (JobState.COMPLETED, "nothing to see")
+    assert record.created <= (record.started or "") <= (record.ended or "")
+    assert journal.results("1.2.3") == [result()]
+    assert journal.ours(["2.25.1k1", "9.9", "2.25.3k1"]) == {"2.25.1k1", "2.25.3k1"}
+    assert journal.ours([]) == set()
+    assert journal.ours([str(n) for n in range(40_000)]) == set()
+
+
+def test_what_ended_stays(journal: DatabaseJournal) -> None:
+    journal.add(job())
+    journal.complete(result())
+    journal.cancel("k1", Discontinuation.OPERATOR, "too late")
+    journal.start("k1", "CPU")
+    journal.progress("k1", Progress(1, 2))
+    record = journal.job("k1")
+    assert record is not None
+    assert (record.state, record.discontinuation, record.progress, record.attempts) == (
+        JobState.COMPLETED,
+        None,
+        None,
+        0,
+    )
+    assert not journal.reschedule("k1")
+
+
+def test_a_canceled_job_neither_starts_nor_completes(journal: DatabaseJournal) -> None:
+    journal.add(job())
+    journal.cancel("k1", Discontinuation.OPERATOR, "not needed")
+    journal.cancel("k1", Discontinuation.FAILURE, "second word")
+    record = journal.job("k1")
+    assert record is not None
+    assert (record.state, record.discontinuation, record.reason) == (
+        JobState.CANCELED,
+        Discontinuation.OPERATOR,
+        "not needed",
+    )
+    with pytest.raises(JobCanceled):
+        journal.start("k1", "CPU")
+    with pytest.raises(JobCanceled):
+        journal.complete(result())
+    assert journal.results("1.2.3") == []
+    assert journal.worklist() == []
+
+
+def test_a_canceled_job_can_be_tried_again(journal: DatabaseJournal) -> None:
+    journal.add(job())
+    journal.start("k1", "CPU")
+    journal.cancel("k1", Discontinuation.FAILURE, "boom")
+    assert journal.reschedule("k1")
+    assert not journal.reschedule("k1")
+    record = journal.job("k1")
+    assert record is not None
+    assert (record.state, record.reason, record.discontinuation, record.ended) == (JobState.SCHEDULED, None, None, None)
+    journal.start("k1", "CPU")
+    journal.complete(result())
+    record = journal.job("k1")
+    assert record is not None
+    assert (record.state, record.attempts) == (JobState.COMPLETED, 2)
+
+
+def test_an_unknown_job(journal: DatabaseJournal) -> None:
+    with pytest.raises(JournalError):
+        journal.start("nobody", "CPU")
+    with pytest.raises(JournalError):
+        journal.complete(result("nobody"))
+    journal.cancel("nobody", Discontinuation.FAILURE, "x")
+    assert not journal.reschedule("nobody")
+    assert journal.results("1.2.3") == []
+
+
+def test_jobs_newest_first_by_study_and_state(journal: DatabaseJournal) -> None:
+    for n in range(6):
+        journal.add(job(f"k{n}", f"1.{n % 2}"))
+    journal.cancel("k4", Discontinuation.FAILURE, "x")
+    assert [r.job.key for r in journal.jobs()] == ["k5", "k4", "k3", "k2", "k1", "k0"]
+    assert [r.job.key for r in journal.jobs("1.0", limit=2)] == ["k4", "k2"]
+    assert [r.job.key for r in journal.jobs(state=JobState.CANCELED)] == ["k4"]
+
+
+# -- worklist ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_most_urgent_result_decides_the_study(journal: DatabaseJournal) -> None:
+    for key, priority in (("k1", Priority.ROUTINE), ("k2", Priority.STAT), ("k3", Priority.LOW), ("k4", Priority.STAT)):
+        journal.add(job(key))
+        journal.complete(result(key, priority=priority))
+    (entry,) = journal.worklist()
+    assert entry.verdict == Verdict(Priority.STAT, "because of k2")
+    assert (entry.study_uid, entry.study_id) == ("1.2.3", "id-1.2.3")
+    assert [r.job for r in journal.results("1.2.3")] == ["k1", "k2", "k3", "k4"]
+
+
+def test_worklist_most_urgent_then_oldest_first(journal: DatabaseJournal) -> None:
+    for n, priority in enumerate((Priority.LOW, Priority.HIGH, Priority.STAT, Priority.HIGH, Priority.STAT)):
+        journal.add(job(f"k{n}", f"1.{n}"))
+        journal.complete(result(f"k{n}", f"1.{n}", priority))
+    assert [e.study_uid for e in journal.worklist()] == ["1.2", "1.4", "1.1", "1.3", "1.0"]
+    assert [e.study_uid for e in journal.worklist(limit=1)] == ["1.2"]
+
+
+# -- durability and failure -------------------------------------------------------------------------------------------
+
+
+def test_everything_is_there_after_reopening(url: str) -> None:
+    journal = DatabaseJournal(url)
+    journal.advance(7)
+    journal.add(job())
+    journal.complete(result())
+    journal.close()
+    again = DatabaseJournal(url)
+    assert (again.cursor(), again.results("1.2.3")) == (7, [result()])
+    again.close()
+
+
+def test_many_threads_lose_nothing(journal: DatabaseJournal) -> None:
+    added: list[str] = []
+    failed: list[BaseException] = []
+
+    def work(thread: int) -> None:
+        try:
+            for n in range(12):
+                if journal.add(job(f"k{n}", f"1.{n}")):
+                    added.append(f"k{n}")
+                journal.decide([decision(f"r{n}", reason=f"{thread}")])
+                journal.advance(thread * 100 + n)
+                journal.complete(result(f"k{n}", f"1.{n}"))
+        except BaseException as error:  # noqa: BLE001  # shown below
+            failed.append(error)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert sorted(added) == sorted(f"k{n}" for n in range(12))
+    assert journal.cursor() == 511
+    assert len(journal.worklist()) == len(journal.decisions()) == 12
+
+
+def test_a_newer_database_is_refused_and_left_alone(url: str) -> None:
+    DatabaseJournal(url).close()
+    engine = sa.create_engine(url)
+    with engine.begin() as db:
+        db.execute(tables.schema.update().values(version=tables.SCHEMA + 1))
+        db.execute(sa.text("DROP TABLE settled"))
+    with pytest.raises(JournalError, match=f"version {tables.SCHEMA + 1}") as caught:
+        DatabaseJournal(url)
+    assert not caught.value.transient
+    assert not sa.inspect(engine).has_table("settled")
+    engine.dispose()
+
+
+def test_another_database_system_is_refused() -> None:
+    with pytest.raises(JournalError, match="mysql"):
+        DatabaseJournal("mysql://localhost/x")
+
+
+def test_sqlite_is_set_up_to_survive_a_power_cut(tmp_path: Path) -> None:
+    journal = DatabaseJournal(f"sqlite:///{tmp_path}/journal.db")
+    with journal._read() as db:
+        found = {p: db.execute(sa.text(f"PRAGMA {p}")).scalar_one() for p in ("journal_mode", "synchronous")}
+        assert found == {"journal_mode": "wal", "synchronous": 2}
+        assert db.execute(sa.text("PRAGMA foreign_keys")).scalar_one() == 1
+    journal.close()
+
+
+@pytest.mark.parametrize("at", [0, 4096 + 200])
+def test_a_damaged_database_is_named(tmp_path: Path, at: int) -> None:
+    path = tmp_path / "journal.db"
+    journal = DatabaseJournal(f"sqlite:///{path}")
+    for n in range(50):
+        journal.add(job(f"k{n}"))
+    journal.close()
+    content = bytearray(path.read_bytes())
+    content[at : at + 6000] = bytes(k * 37 % 256 for k in range(6000))
+    path.write_bytes(content)
+    with pytest.raises(JournalError, match=r"journal\.db") as caught:
+        DatabaseJournal(f"sqlite:///{path}")
+    assert not caught.value.transient
+
+
+def test_a_lock_held_too_long_is_passing_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airouter.adapters.database._BUSY_SECONDS", 0)
+    journal = DatabaseJournal(f"sqlite:///{tmp_path}/journal.db")
+    other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(JournalUnavailable):
+        journal.advance(1)
+    assert journal.cursor() == 0
+    other.rollback()
+    other.close()
+    journal.advance(1)
+    assert journal.cursor() == 1
+    journal.close()
+
+
+def test_a_full_disk_is_passing_trouble(tmp_path: Path) -> None:
+    journal = DatabaseJournal(f"sqlite:///{tmp_path}/journal.db")
+    journal.add(job())
+    limited: list[sa.Connection] = []
+
+    @sa.event.listens_for(journal._engine, "begin")
+    def limit(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA max_page_count=1")
+        limited.append(connection)
+
+    with pytest.raises(JournalUnavailable, match="full"):
+        for n in range(200):
+            journal.decide([decision(f"r{n}", reason="x" * 4000)])
+    assert limited
+    assert journal.job("k1") is not None
+    journal.close()
+
+
+def test_a_killed_writer_leaves_whole_transactions(tmp_path: Path) -> None:
+    """SIGKILL in the middle of completing jobs: each is complete with result, evidence and worklist, or not at all."""
+    url = f"sqlite:///{tmp_path}/journal.db"
+    script = (
+        "import os, sys\n"
+        "from airouter.adapters.database import DatabaseJournal\n"
+        "from tests.contract.test_journal import job, result\n"
+        "journal = DatabaseJournal(sys.argv[1])\n"
+        "for n in range(100000):\n"
+        "    journal.add(job(f'k{n}', f'1.{n}'))\n"
+        "    journal.complete(result(f'k{n}', f'1.{n}'))\n"
+        "    print(n, flush=True)\n"
+    )
+    root = Path(__file__).parents[2]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (root / "plugin", root)))}
+    with subprocess.Popen(
+        [sys.executable, "-c", script, url], cwd=root, env=env, stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        told = -1
+        for line in writer.stdout:
+            told = int(line)
+            if told >= 25:
+                writer.kill()
+                break
+        told = max([told, *(int(line) for line in writer.stdout if line.endswith("\n"))])
+    journal = DatabaseJournal(url)
+    done = [r.job for r in journal.jobs(state=JobState.COMPLETED, limit=10_000)]
+    assert len(done) >= told + 1 >= 26
+    for one in done:
+        (found,) = journal.results(one.study_uid)
+        assert found == result(one.key, one.study_uid)
+        assert len(journal.ours([e.uid for e in found.evidence])) == 2
+    assert len(journal.worklist(10_000)) == len(done)
+    journal.close()

@@ -1,0 +1,152 @@
+"""What only newer Orthancs, or ailing ones, answer: played by a scripted transport."""
+
+from collections.abc import Callable
+from urllib.parse import unquote
+
+import httpx
+import pytest
+from pyorthanc import Orthanc
+
+from airouter.adapters.orthanc import OrthancArchive
+from airouter.adapters.rest import Rest
+from airouter.errors import ArchiveError, ArchiveUnavailable, NotInArchive, PixelDataError, RouterError
+
+
+def client(answer: Callable[[httpx.Request], httpx.Response]) -> Orthanc:
+    return Orthanc("http://127.0.0.1:1", transport=httpx.MockTransport(answer))
+
+
+class Labels:
+    """The part of Orthanc 1.12 that keeps labels and, with CheckRevisions, insists on entity tags."""
+
+    def __init__(self, api: int, labels: set[str]) -> None:
+        self.api = api
+        self.labels = labels
+        self.metadata: dict[str, tuple[int, bytes]] = {}
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        path = unquote(request.url.path)
+        self.asked.append(f"{request.method} {path}")
+        if path == "/system":
+            return httpx.Response(200, json={"ApiVersion": self.api})
+        if path == "/studies/s":
+            return httpx.Response(200, json={"ID": "s"})
+        if path.startswith("/studies/s/metadata/"):
+            return self._metadata(request, path)
+        if not path.startswith("/studies/s/labels"):
+            return httpx.Response(404)
+        if request.method == "GET":
+            return httpx.Response(200, json=sorted(self.labels))
+        label = path.rsplit("/", 1)[1]
+        (self.labels.add if request.method == "PUT" else self.labels.discard)(label)
+        return httpx.Response(200, json={})
+
+    def _metadata(self, request: httpx.Request, path: str) -> httpx.Response:
+        revision, value = self.metadata.get(path, (-1, b""))
+        tag = f'"{revision}-x"'
+        if request.method == "GET":
+            return httpx.Response(404) if revision < 0 else httpx.Response(200, content=value, headers={"ETag": tag})
+        if revision >= 0 and request.headers.get("If-Match") != tag:
+            return httpx.Response(409)
+        self.metadata[path] = (revision + 1, request.content)
+        return httpx.Response(200)
+
+
+def test_one_of_our_labels_at_a_time_and_others_stay() -> None:
+    orthanc = Labels(27, {"ai-low", "teaching", "ai-pending"})
+    archive = OrthancArchive(client(orthanc))
+    archive.mark("s", {"priority": "STAT"})
+    assert orthanc.labels == {"ai-stat", "teaching", "ai-pending"}
+    archive.mark("s", {"priority": "ROUTINE", "reason": "x"})
+    assert orthanc.labels == {"ai-routine", "teaching", "ai-pending"}
+    archive.mark("s", {"reason": "y"})
+    assert orthanc.labels == {"ai-routine", "teaching", "ai-pending"}
+    assert {path[-4:]: value for path, (_, value) in orthanc.metadata.items()} == {"4201": b"ROUTINE", "4202": b"y"}
+    assert orthanc.asked.count("GET /system") == 1
+
+
+def test_an_orthanc_without_labels_is_not_asked_for_them() -> None:
+    orthanc = Labels(16, set())
+    OrthancArchive(client(orthanc)).mark("s", {"priority": "STAT"})
+    assert not [asked for asked in orthanc.asked if "labels" in asked]
+
+
+def test_an_unknown_mark_is_refused() -> None:
+    with pytest.raises(ArchiveError):
+        OrthancArchive(client(Labels(27, set()))).mark("s", {"colour": "red"})
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, ArchiveError),
+        (401, ArchiveError),
+        (403, ArchiveError),
+        (404, NotInArchive),
+        (429, ArchiveUnavailable),
+        (500, ArchiveUnavailable),
+        (503, ArchiveUnavailable),
+        (507, ArchiveUnavailable),
+    ],
+)
+def test_what_a_status_means(status: int, error: type[RouterError]) -> None:
+    body = {"OrthancError": "Cannot write to file", "Details": "DOE^JANE"}
+    rest = Rest(client(lambda request: httpx.Response(status, json=body)))
+    with pytest.raises(error, match="Cannot write to file") as caught:
+        rest.json("/x")
+    assert type(caught.value) is error
+    assert "DOE" not in str(caught.value)
+    with pytest.raises(error), rest.stream("/x") as _:
+        pass
+
+
+def test_a_connection_broken_once_is_tried_again_and_no_more() -> None:
+    trouble = [httpx.RemoteProtocolError("closed")]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if trouble:
+            raise trouble.pop()
+        return httpx.Response(200, json=1)
+
+    rest = Rest(client(answer))
+    assert rest.json("/x") == 1
+    trouble += [httpx.ReadError("reset"), httpx.ReadError("reset")]
+    with pytest.raises(ArchiveUnavailable):
+        rest.json("/x")
+    trouble.append(httpx.ReadTimeout("slow"))
+    with pytest.raises(ArchiveUnavailable):
+        rest.json("/x")
+
+
+def test_what_is_streamed_reads_like_a_file_and_no_further_than_asked() -> None:
+    sent = 0
+
+    def chunks():  # type: ignore[no-untyped-def]
+        nonlocal sent
+        for n in range(1000):
+            sent += 1
+            yield bytes([n % 256]) * 64 * 1024
+
+    rest = Rest(client(lambda request: httpx.Response(200, content=chunks())))
+    with rest.stream("/x") as body:
+        assert body.read(3) == b"\0\0\0"
+        assert body.seek(64 * 1024 - 1) == 64 * 1024 - 1
+        assert body.read(2) == b"\0\1"
+        assert body.tell() == 64 * 1024 + 1
+        assert body.seek(-1, 1) == 64 * 1024
+        assert sent < 10
+        body.seek(2)
+        assert body.read(1) == b"\0"
+        assert body.seek(0, 2) == 1000 * 64 * 1024
+        assert body.read(1) == b""
+
+
+def test_a_file_that_is_no_dicom_is_pixel_data_trouble() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/info"):
+            return httpx.Response(200, json={"Uuid": "u", "UncompressedSize": 9, "CompressedSize": 9})
+        return httpx.Response(200, content=b"not dicom")
+
+    with pytest.raises(PixelDataError):
+        OrthancArchive(client(answer)).header("i")

@@ -1,0 +1,98 @@
+"""Which pipelines there are, and what a model must have to serve one."""
+
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from airouter.domain.model import Fit, HeadKind
+from airouter.domain.study import Modality
+from airouter.errors import ConfigurationError
+from airouter.pipelines import PIPELINES, Pipeline, problem, register
+from airouter.pipelines.pipeline import Parameter, Values
+from tests.pipelines.oracle import LAYERS, job, model
+
+MINE = Pipeline("mine", "1", Modality.OP, HeadKind.EMBEDDING, (), lambda *_: None)
+TAKEN = Pipeline("fundus-quality", "1", Modality.OP, HeadKind.EMBEDDING, (), lambda *_: None)
+
+
+def entry(name):
+    return EntryPoint(name, f"{__name__}:{name}", "airouter.pipelines")
+
+
+def test_the_built_in_pipelines():
+    assert list(PIPELINES) == ["nuclear-positivity", "retinal-thickness", "fundus-quality"]
+    assert all(name == pipeline.name for name, pipeline in PIPELINES.items())
+
+
+@pytest.fixture
+def entries(monkeypatch):
+    """Entry points that lead into this module."""
+    monkeypatch.setattr(EntryPoint, "load", lambda self: globals()[self.name])
+    return lambda *names: [entry(name) for name in names]
+
+
+def test_another_package_can_add_one(entries):
+    assert register(PIPELINES.values(), entries("MINE"))["mine"] is MINE
+
+
+def test_a_name_that_is_taken_is_refused(entries):
+    with pytest.raises(ConfigurationError, match="exists already"):
+        register(PIPELINES.values(), entries("TAKEN"))
+
+
+def test_something_else_than_a_pipeline_is_refused(entries):
+    with pytest.raises(ConfigurationError, match="must be a Pipeline"):
+        register((), entries("LAYERS"))
+
+
+def test_an_entry_point_into_nowhere_is_refused():
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
+        register((), [EntryPoint("gone", "airouter.nowhere:PIPELINE", "airouter.pipelines")])
+
+
+def oct_model(**changes):
+    settings = {"fit": Fit.STRETCH, "channels": 1, **changes}
+    return model(Modality.OPT, HeadKind.SEGMENTATION, settings.pop("classes", LAYERS), **settings)
+
+
+def test_a_model_that_fits():
+    assert problem(PIPELINES["retinal-thickness"], oct_model()) is None
+    assert problem(PIPELINES["retinal-thickness"], oct_model(parameters={"high_cst_um": 300})) is None
+
+
+@pytest.mark.parametrize(
+    ("about", "why"),
+    [
+        (model(Modality.OP, HeadKind.SEGMENTATION, LAYERS, fit=Fit.STRETCH), "reads OP"),
+        (model(Modality.OPT, HeadKind.CLASSIFICATION, LAYERS, fit=Fit.STRETCH), "classification head"),
+        (oct_model(classes=("vitreous", "retina")), "lacks the classes fluid, below"),
+        (oct_model(fit=Fit.TILE), "has fit: tile"),
+        (oct_model(parameters={"colour": "red"}), "parameter colour is unknown"),
+        (oct_model(parameters={"high_cst_um": "thick"}), "parameter high_cst_um must be a number"),
+        (oct_model(parameters={"workers": True}), "parameter workers must be a number"),
+    ],
+)
+def test_a_model_that_does_not_fit(about, why):
+    assert why in problem(PIPELINES["retinal-thickness"], about)
+
+
+def test_a_routes_parameters_are_checked_too():
+    why = problem(PIPELINES["retinal-thickness"], oct_model(), {"min_coverage": 2})
+    assert "min_coverage must be a number in 0.5..1" in why
+
+
+def test_the_job_overrides_the_manifest_and_the_manifest_the_default():
+    known = (Parameter("a", 1.0, "1", ""), Parameter("b", 2.0, "1", ""), Parameter("c", None, "1", ""))
+    values = Values(known, oct_model(parameters={"a": 5, "b": 6}), job(b=7))
+    assert (values["a"], values["b"], values.get("c")) == (5, 7, None)
+
+
+def test_every_parameter_is_documented_with_its_default():
+    from pathlib import Path
+
+    text = (Path(__file__).resolve().parents[2] / "docs/reference/pipelines.md").read_text()
+    for pipeline in PIPELINES.values():
+        section = text.split(f"## {pipeline.name}")[1].split("\n## ")[0]
+        for parameter in pipeline.parameters:
+            default = "none" if parameter.default is None else f"{parameter.default:g}"
+            assert f"| `{parameter.name}` | {default} | {parameter.unit} |" in section

@@ -1,0 +1,97 @@
+"""The table of codes against pydicom's dictionary and against itself."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from pydicom.sr._concepts_dict import concepts
+
+from airouter.domain import codes
+from airouter.domain.code import Code
+from airouter.domain.priority import Priority
+from airouter.domain.study import Laterality
+
+KNOWN = {(value, scheme) for scheme, words in concepts.items() for values in words.values() for value in values}
+
+# Verified elsewhere (see the comments of the table): what pydicom's dictionary cannot confirm. Anything new that it
+# does not know must be added here by hand, which is the moment to say where it was looked up.
+NOT_IN_PYDICOM = {
+    "AVERAGE_THICKNESS", "USABLE_TISSUE", "UNUSABLE_TISSUE", "IN_FOCUS", "OUT_OF_FOCUS", "FOLDED_TISSUE",
+    "ADEQUATELY_STAINED", "INADEQUATELY_STAINED", "SLIDE_MARKING", "TISSUE_MARKING",
+    "QUALITY", "AIR_BUBBLE",
+    "KI67_INDEX", "CENTRE_POINT_THICKNESS", "CST", "TOTAL_VOLUME",
+    "ETDRS_INNER_SUPERIOR", "ETDRS_INNER_NASAL", "ETDRS_INNER_INFERIOR", "ETDRS_INNER_TEMPORAL",
+    "ETDRS_OUTER_SUPERIOR", "ETDRS_OUTER_NASAL", "ETDRS_OUTER_INFERIOR", "ETDRS_OUTER_TEMPORAL",
+    "QUALITATIVE_EVALUATIONS", "UL", "NL", "PER_MM2", "ZERO_TO_ONE",
+}  # fmt: skip
+
+
+def test_public_codes_are_pydicoms_or_listed() -> None:
+    unknown = {
+        name
+        for name, code in codes.ALL.items()
+        if code.scheme != codes.PRIVATE_SCHEME and (code.value, code.scheme) not in KNOWN
+    }
+    assert unknown == NOT_IN_PYDICOM
+
+
+@pytest.mark.parametrize(
+    ("constant", "keyword"),
+    [
+        ("NUCLEUS", "Nucleus"),
+        ("NEOPLASM", "Neoplasm"),
+        ("EYE", "Eye"),
+        ("RETINA", "Retina"),
+        ("AREA", "Area"),
+        ("VOLUME", "Volume"),
+        ("RIGHT", "Right"),
+        ("LEFT", "Left"),
+        ("TISSUE", "Tissue"),
+        ("QUALITY_RATING", "ImageQualityRating"),
+        ("QUALITY_ASSESSMENT", "QualityAssessment"),
+        ("QUALITY_FINDING", "QualityFinding"),
+        ("PROCESSING_EQUIPMENT", "ProcessingEquipment"),
+        ("ARTIFICIAL_INTELLIGENCE", "ArtificialIntelligence"),
+    ],
+)
+def test_code_is_the_one_of_pydicoms_keyword(constant: str, keyword: str) -> None:
+    code = codes.ALL[constant]
+    assert code.value in concepts[code.scheme][keyword]
+
+
+def test_no_two_constants_are_the_same_concept() -> None:
+    twice = [key for key, n in Counter((c.value, c.scheme) for c in codes.ALL.values()).items() if n > 1]
+    assert not twice
+
+
+def test_values_fit_short_strings_and_meanings_long_strings() -> None:
+    assert all(len(c.value) <= 16 and len(c.scheme) <= 16 and len(c.meaning) <= 64 for c in codes.ALL.values())
+
+
+def test_private_values_say_what_they_are_and_are_in_the_conformance_statement() -> None:
+    text = (Path(__file__).parents[2] / "docs/reference/conformance.md").read_text(encoding="utf-8")
+    private = [c for c in codes.ALL.values() if c.scheme == codes.PRIVATE_SCHEME]
+    assert private
+    missing = [c.value for c in private if f"| {c.value} | {c.meaning} |" not in text]
+    assert not missing
+    assert codes.PRIVATE_SCHEME_UID in text
+
+
+def test_the_etdrs_grid_has_nine_fields_of_consecutive_loinc_codes() -> None:
+    assert [c.value[:5] for c in codes.ETDRS_FIELDS.values()] == [str(n) for n in range(57109, 57118)]
+    for field, code in codes.ETDRS_FIELDS.items():
+        words = {"centre": "center subfield"}.get(field, f"{field} subfield")
+        assert words in code.meaning.lower()
+
+
+@pytest.mark.parametrize("code", [c for c in codes.ALL.values() if c.scheme == "LN"], ids=str)
+def test_loinc_check_digit(code: Code) -> None:
+    """Mod 10 (Luhn) of the number before the hyphen: a mistyped LOINC code does not pass."""
+    number, check = code.value.split("-")
+    digits = [int(d) * (2 if i % 2 == 0 else 1) for i, d in enumerate(reversed(number))]
+    assert (10 - sum(d // 10 + d % 10 for d in digits) % 10) % 10 == int(check)
+
+
+def test_every_laterality_and_priority_has_a_code() -> None:
+    assert set(codes.LATERALITY) == set(Laterality)
+    assert set(codes.PRIORITY) == set(Priority)

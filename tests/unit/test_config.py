@@ -1,0 +1,109 @@
+"""Settings: what is accepted, and that every refusal names its JSON path."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airouter import config
+from airouter.domain.priority import Priority
+from airouter.errors import ConfigurationError
+
+ROOT = Path(__file__).parents[2]
+ROUTE = {"Name": "r", "Pipeline": "p", "Model": "m", "Match": {"Modality": "SM"}}
+SAFE = {"AuthenticationEnabled": True, "RegisteredUsers": {"airouter": "x"}}
+
+
+def document(**section: Any) -> dict[str, Any]:
+    return {**SAFE, "AIRouter": section}
+
+
+def refusal(doc: dict[str, Any]) -> tuple[str, str]:
+    with pytest.raises(ConfigurationError) as raised:
+        config.load(doc)
+    return raised.value.path, raised.value.reason
+
+
+def test_the_shipped_configuration_is_sound_once_a_user_is_registered() -> None:
+    shipped = json.loads((ROOT / "orthanc.json").read_text())
+    path, _ = refusal(shipped)
+    assert path == "RegisteredUsers"
+    settings = config.load(shipped | {"RegisteredUsers": {"airouter": "x"}})
+    assert [r.model for r in settings.compiled_routes()] == ["nuclei", "oct-layers", "fundus-quality"]
+
+
+def test_the_shipped_configuration_is_safe() -> None:
+    shipped = json.loads((ROOT / "orthanc.json").read_text())
+    assert shipped["AuthenticationEnabled"] is True
+    assert shipped["RemoteAccessAllowed"] is False
+    assert shipped["OverwriteInstances"] is False
+    assert shipped["StoreMD5ForAttachments"] is True
+    assert not any("Gdcm" in plugin for plugin in shipped["Plugins"])
+    assert "RegisteredUsers" not in shipped
+
+
+@pytest.mark.parametrize(
+    ("section", "path", "reason"),
+    [
+        ({"Wrokers": 1}, "AIRouter.Wrokers", "unknown key"),
+        ({"Workers": "2"}, "AIRouter.Workers", "integer"),
+        ({"Workers": 0}, "AIRouter.Workers", "greater"),
+        ({"ExecutionProviders": ["GPU"]}, "AIRouter.ExecutionProviders[0]", "CUDA"),
+        ({"Routes": [{**ROUTE, "Modle": "m"}]}, "AIRouter.Routes[0].Modle", "unknown key"),
+        ({"Routes": [{**ROUTE, "Match": {}}]}, "AIRouter.Routes[0].Match", "at least 1"),
+        ({"Routes": [{**ROUTE, "Match": {"Modalty": "SM"}}]}, "AIRouter.Routes[0].Match.Modalty", "keyword"),
+        ({"Routes": [{**ROUTE, "Match": {"Rows.X": 1}}]}, "AIRouter.Routes[0].Match.Rows.X", "sequence"),
+        ({"Routes": [{**ROUTE, "Match": {"Rows": {"Min": 9, "Max": 1}}}]},
+         "AIRouter.Routes[0].Match.Rows", "impossible"),
+        ({"Routes": [{**ROUTE, "Match": {"Modality": {"Min": 9}}}]}, "AIRouter.Routes[0].Match.Modality", "numeric"),
+        ({"Routes": [{**ROUTE, "Match": {"Rows": "many"}}]}, "AIRouter.Routes[0].Match.Rows", "never"),
+        ({"Routes": [{**ROUTE, "Match": {"Rows": {"Mni": 9}}}]}, "AIRouter.Routes[0].Match.Rows.Mni", "unknown key"),
+        ({"Routes": [{**ROUTE, "Match": {"Rows": {}}}]}, "AIRouter.Routes[0].Match.Rows", "range"),
+        ({"Routes": [{**ROUTE, "Match": {"Modality": ""}}]}, "AIRouter.Routes[0].Match.Modality", "value"),
+        ({"Routes": [{**ROUTE, "Match": {"SpecimenDescriptionSequence": "x"}}]},
+         "AIRouter.Routes[0].Match.SpecimenDescriptionSequence", "Exists"),
+        ({"Routes": [{**ROUTE, "Priority": "URGENT"}]}, "AIRouter.Routes[0].Priority", "STAT"),
+        ({"Routes": [ROUTE, ROUTE]}, "AIRouter.Routes[1].Name", "already"),
+    ],
+)  # fmt: skip
+def test_a_wrong_section_names_the_path(section: dict[str, Any], path: str, reason: str) -> None:
+    found_path, found_reason = refusal(document(**section))
+    assert found_path == path
+    assert reason in found_reason
+
+
+@pytest.mark.parametrize(
+    ("override", "path"),
+    [
+        ({"RegisteredUsers": {"orthanc": "orthanc"}}, "RegisteredUsers.orthanc"),
+        ({"RegisteredUsers": {}}, "RegisteredUsers"),
+        ({"RemoteAccessAllowed": True, "AuthenticationEnabled": False}, "AuthenticationEnabled"),
+        ({"HttpServerEnabled": False}, "HttpServerEnabled"),
+        ({"AIRouter": []}, "AIRouter"),
+    ],
+)
+def test_what_orthanc_itself_must_guarantee(override: dict[str, Any], path: str) -> None:
+    assert refusal({**document(), **override})[0] == path
+
+
+def test_all_problems_are_told_not_only_the_first() -> None:
+    found = config.problems(document(Wrokers=1, Workers="x"))
+    assert {p.path for p in found} == {"AIRouter.Wrokers", "AIRouter.Workers"}
+
+
+def test_values_and_priorities_arrive_typed(tmp_path: Path) -> None:
+    match = {"Modality": ["SM", "OP"], "Rows": {"Min": 1}, "PatientID": {"Exists": True}}
+    settings = config.load(document(Routes=[{**ROUTE, "Priority": "STAT", "Match": match}]))
+    route = settings.compiled_routes()[0]
+    assert route.priority is Priority.STAT
+    assert [str(c) for c in route.conditions] == ["SM or OP", ">= 1", "exists"]
+    assert settings.path("models_directory", tmp_path) == tmp_path / "models"
+    assert settings.database_url(tmp_path) == f"sqlite:///{tmp_path / 'airouter-state' / 'airouter.sqlite'}"
+
+
+def test_every_setting_has_a_paragraph_in_the_reference() -> None:
+    reference = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    for model in (config.Settings, config.RouteSettings):
+        for field in model.model_fields.values():
+            assert f"### `{field.alias}`" in reference, field.alias

@@ -1,0 +1,127 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airouter.imaging.tissue import tissue_mask
+from phantoms import dicom
+from phantoms.slide import slide as phantom
+from tests.images import opened, read
+
+RNG = np.random.default_rng(0)
+GLASS, EOSIN, DARK, COUNTERSTAIN, DAB = (
+    (243, 242, 244),
+    (226, 178, 205),
+    (110, 70, 140),
+    (219, 221, 232),
+    (150, 105, 70),
+)
+
+
+def picture(*areas, noise=3.0, size=(200, 240)) -> tuple[np.ndarray, np.ndarray]:
+    """A low-power picture: glass, and areas (colour, rows, columns) on it; and where they are."""
+    rgb = np.empty((*size, 3))
+    rgb[:] = GLASS
+    where = np.zeros(size, bool)
+    for colour, rows, columns in areas:
+        rgb[rows, columns] = colour
+        where[rows, columns] = True
+    rgb += RNG.normal(0, noise, rgb.shape) * (0.3 + 0.7 * where[..., None])
+    return np.clip(rgb, 0, 255).astype(np.uint8), where
+
+
+def agreement(mask, where) -> float:
+    return float((mask & where).sum() / (mask | where).sum())
+
+
+HALF, QUARTER = slice(40, 160), slice(60, 200)
+
+
+@pytest.mark.parametrize("colour", [EOSIN, DARK, COUNTERSTAIN, DAB], ids=["eosin", "dark", "counterstain", "dab"])
+def test_stained_tissue_is_found_however_pale(colour):
+    rgb, where = picture((colour, HALF, QUARTER))
+    assert agreement(tissue_mask(rgb, 10.0), where) > 0.95
+
+
+def test_pale_tissue_is_found_beside_dark_tissue():
+    rgb, where = picture((DARK, HALF, slice(20, 100)), (COUNTERSTAIN, HALF, slice(100, 220)))
+    assert agreement(tissue_mask(rgb, 10.0), where) > 0.95
+
+
+@pytest.mark.parametrize("colours", [(EOSIN, DARK), (EOSIN, EOSIN), (DARK, DARK), (DAB, COUNTERSTAIN)], ids=str)
+def test_a_picture_full_of_tissue_keeps_all_of_it(colours):
+    everywhere = slice(0, 200), slice(0, 120), slice(120, 240)
+    rgb, where = picture((colours[0], everywhere[0], everywhere[1]), (colours[1], everywhere[0], everywhere[2]))
+    assert where.all()
+    assert tissue_mask(rgb, 10.0).mean() > 0.97
+
+
+@pytest.mark.parametrize(
+    "glass",
+    [(255, 255, 255), (243, 242, 244), (236, 231, 222), (205, 206, 203)],
+    ids=["white", "grey", "yellow", "dim"],
+)
+def test_glass_alone_holds_no_tissue(glass):
+    rgb = np.clip(np.asarray(glass) + RNG.normal(0, 1.0, (150, 170, 3)), 0, 255).astype(np.uint8)
+    assert not tissue_mask(rgb, 10.0).any()
+
+
+def test_dust_is_no_tissue():
+    rgb, _ = picture((DARK, slice(50, 53), slice(50, 53)), noise=1.0)
+    assert not tissue_mask(rgb, 10.0).any()
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**31))
+@settings(max_examples=40, deadline=None)
+def test_any_picture_gives_a_mask_of_its_size(rows, columns, seed):
+    rgb = np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), np.uint8)
+    mask = tissue_mask(rgb, 10.0)
+    assert mask.shape == (rows, columns)
+    assert mask.dtype == np.bool_
+
+
+@pytest.mark.parametrize("stain", ["H&E", "H-DAB"])
+@pytest.mark.parametrize("shape", [(1024, 1300, 3), (777, 801, 1), (600, 2000, 2)])
+def test_the_mask_of_a_slide_lies_on_whole_pixels_of_its_finest_level(stain, shape):
+    rows, columns, levels = shape
+    made = phantom(rows, columns, 0.5, stain, seed=2)
+    slide = opened(dicom.slide_instances(made.rgb, 0.5, levels=levels, stain=stain))
+    tissue = slide.tissue()
+    assert tissue
+    assert tissue.mask.shape == (-(-rows // tissue.factor), -(-columns // tissue.factor))
+    assert tissue.pixel_um == tissue.factor * 0.5
+    truth = cv2.resize(made.tissue.astype(np.float32), tissue.mask.shape[::-1], interpolation=cv2.INTER_AREA) > 0.5
+    # some of the phantom's stroma is as pale as glass; its nuclei are what must not be lost
+    assert agreement(tissue.mask, truth) > 0.88
+    fine = np.kron(tissue.mask, np.ones((tissue.factor, tissue.factor), bool))[:rows, :columns]
+    assert fine[made.labels > 0].mean() > 0.98
+    assert tissue.area_mm2 == pytest.approx(made.tissue.sum() * 0.25e-6, rel=0.1)
+
+
+def test_the_fraction_of_a_rectangle():
+    made = phantom(1024, 1024, 0.5, seed=1)
+    tissue = opened(dicom.slide_instances(made.rgb, 0.5)).tissue()
+    f = tissue.factor
+    for r, c, h, w in [(0, 0, 10, 10), (20, 12, 5, 30), (60, 60, 9, 9)]:
+        expected = tissue.mask[r : r + h, c : c + w].mean()
+        assert tissue.fraction(r * f, c * f, h * f, w * f) == pytest.approx(expected)
+    assert tissue.fraction(-50, -50, 20, 20) == 0.0
+    assert tissue.fraction(10**6, 0, 20, 20) == 0.0
+
+
+def test_a_white_slide_has_no_tissue_and_no_patches():
+    slide = opened(dicom.slide_instances(np.full((600, 600, 3), 244, np.uint8), 0.5))
+    tissue = slide.tissue()
+    assert not tissue
+    assert tissue.area_mm2 == 0.0
+    assert len(slide.patches(0.5, tissue=tissue)) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("cmu1_pyramid/*", 0.25, 0.5), ("short_edge_tiles/*", 0.25, 0.6), ("camelyon/jpeg", 0.2, 0.45)],
+)
+def test_real_slides_are_partly_tissue(name, low, high):
+    tissue = opened(read(f"sm/{name}.dcm")).tissue()
+    assert low < tissue.mask.mean() < high

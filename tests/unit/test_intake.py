@@ -1,0 +1,200 @@
+"""The intake: no arrival is lost, nothing runs twice, and the cursor never passes what is not settled."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from airouter.adapters.database import DatabaseJournal
+from airouter.domain.decision import Outcome
+from airouter.domain.job import Job
+from airouter.domain.study import Instance, Study
+from airouter.errors import ArchiveUnavailable, NotInArchive
+from airouter.ports import Change, StudyStamp
+from airouter.services.intake import Intake
+from airouter.services.routing import Router
+from tests.headers import instance, level
+from tests.unit.test_routing import MODEL, ROUTE
+
+
+@dataclass
+class ArchiveLog:
+    """Studies with a change log that can be cleared, as Orthanc's can."""
+
+    content: dict[str, list[Instance]] = field(default_factory=dict)
+    log: list[Change] = field(default_factory=list)
+    seq: int = 0
+    down: bool = False
+
+    def arrive(self, study: str, one: Instance, *, logged: bool = True) -> None:
+        self.content.setdefault(study, []).append(one)
+        self.seq += 1
+        if logged:
+            self.log.append(Change(self.seq, study))
+
+    def changes(self, since: int) -> Iterator[Change]:
+        if self.down:
+            raise ArchiveUnavailable("down")
+        return iter([c for c in self.log if c.seq > since])
+
+    def studies(self, uid: str | None = None) -> Iterator[StudyStamp]:
+        return iter([StudyStamp(s, str(len(c))) for s, c in self.content.items() if uid in (None, f"1.{s}")])
+
+    def study(self, id: str) -> Study:
+        if id not in self.content:
+            raise NotInArchive(id)
+        return Study(id, f"1.{id}", tuple(self.content[id]))
+
+
+class Queue:
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def enqueue(self, job: Job) -> None:
+        if job.key not in self.keys:
+            self.keys.append(job.key)
+
+    resume = enqueue
+
+
+@dataclass
+class House:
+    archive: ArchiveLog
+    journal: DatabaseJournal
+    queue: Queue
+    now: float = 1000.0
+
+    def intake(self) -> Intake:
+        """A fresh one, as after a restart: it knows what journal and archive know."""
+        return Intake(
+            self.archive,  # type: ignore[arg-type]
+            self.journal,
+            self.queue,  # type: ignore[arg-type]
+            Router((ROUTE,), lambda: {"quality": MODEL}),
+            quiet_time=5,
+            deadline=100,
+            sweep_interval=60,
+            clock=lambda: self.now,
+        )
+
+
+@pytest.fixture
+def house(tmp_path) -> Iterator[House]:  # type: ignore[no-untyped-def]
+    journal = DatabaseJournal(f"sqlite:///{tmp_path / 'j.sqlite'}")
+    yield House(ArchiveLog(), journal, Queue())
+    journal.close()
+
+
+def test_an_eye_image_is_routed_in_the_first_turn(house: House) -> None:
+    intake = house.intake()
+    house.archive.arrive("7", instance("1"))
+    intake.step()
+    assert len(house.queue.keys) == 1
+    assert house.journal.cursor() == 1
+
+
+def test_a_crash_before_the_decision_loses_nothing(house: House) -> None:
+    house.archive.arrive("7", level("1", 4096, 256))
+    house.intake().step()  # waits for the pyramid; the process dies here
+    assert house.journal.cursor() == 0
+    after = house.intake()
+    after.step()
+    house.now += 6
+    after.step()
+    assert [d.outcome for _, d in house.journal.decisions("1.7")] == [Outcome.SKIPPED]
+    assert house.journal.cursor() == 1
+
+
+def test_a_waiting_study_does_not_hold_back_others_but_holds_the_cursor(house: House) -> None:
+    intake = house.intake()
+    house.archive.arrive("7", level("1", 4096, 256))
+    house.archive.arrive("8", instance("2"))
+    intake.step()
+    assert len(house.queue.keys) == 1
+    assert house.journal.cursor() == 0
+    house.now += 6
+    intake.step()
+    assert house.journal.cursor() == 2
+
+
+def test_what_a_cleared_log_hides_is_found_by_the_sweep(house: House) -> None:
+    intake = house.intake()
+    intake.step()
+    house.archive.arrive("7", instance("1"), logged=False)
+    house.now += 30
+    intake.step()
+    assert house.queue.keys == []
+    house.now += 31
+    intake.step()
+    assert len(house.queue.keys) == 1
+
+
+def test_the_sweep_leaves_settled_studies_alone(house: House) -> None:
+    intake = house.intake()
+    house.archive.arrive("7", instance("1"))
+    intake.step()
+    made = house.journal.decisions("1.7")
+    house.now += 120
+    intake.step()
+    assert house.journal.decisions("1.7") == made
+
+
+def test_the_same_instance_a_hundred_times_is_one_job(house: House) -> None:
+    intake = house.intake()
+    house.archive.arrive("7", instance("1"))
+    for _ in range(100):
+        house.archive.seq += 1
+        house.archive.log.append(Change(house.archive.seq, "7"))
+        intake.step()
+    assert len(house.queue.keys) == 1
+    assert len(house.journal.jobs()) == 1
+
+
+def test_a_late_instance_makes_its_own_job(house: House) -> None:
+    intake = house.intake()
+    house.archive.arrive("7", instance("1"))
+    intake.step()
+    house.archive.arrive("7", instance("2"))
+    intake.step()
+    assert len(house.queue.keys) == 2
+
+
+def test_a_deleted_study_is_no_stumbling_block(house: House) -> None:
+    intake = house.intake()
+    house.archive.log.append(Change(1, "gone"))
+    house.archive.seq = 1
+    intake.step()
+    assert house.journal.cursor() == 1
+
+
+def test_an_archive_that_is_down_is_reported_and_nothing_moves(house: House) -> None:
+    intake = house.intake()
+    house.archive.arrive("7", instance("1"))
+    house.archive.down = True
+    with pytest.raises(ArchiveUnavailable):
+        intake.step()
+    house.archive.down = False
+    intake.step()
+    assert len(house.queue.keys) == 1
+
+
+def test_jobs_that_never_ended_are_queued_again_at_the_start(house: House) -> None:
+    house.archive.arrive("7", instance("1"))
+    house.intake().step()
+    house.queue.keys.clear()  # the process died between our table and the queue
+    house.intake().reconcile()
+    assert len(house.queue.keys) == 1
+
+
+def test_an_incomplete_slide_is_given_up_at_the_deadline(house: House) -> None:
+    intake = house.intake()
+    part = level("1", 512, 4, ConcatenationUID="1.9", InConcatenationNumber=1, InConcatenationTotalNumber=2)
+    house.archive.arrive("7", part)
+    intake.step()
+    house.now += 50
+    intake.step()
+    assert [d.outcome for _, d in house.journal.decisions("1.7")] == [Outcome.WAITING]
+    house.now += 51
+    intake.step()
+    assert [d.outcome for _, d in house.journal.decisions("1.7")] == [Outcome.SKIPPED]
+    assert house.journal.cursor() == 1

@@ -1,0 +1,107 @@
+"""Routing: every image set leaves a decision with its reason, and only what applies becomes a job."""
+
+from dataclasses import replace
+
+from airouter.domain.decision import Outcome
+from airouter.domain.model import Fit, Head, HeadKind, Model, ModelClass, ModelInput, Reads
+from airouter.domain.route import Condition, Route
+from airouter.domain.study import Instance, Modality, Study
+from airouter.evidence.identity import MANUFACTURER
+from airouter.pipelines import PIPELINES
+from airouter.services.routing import Routed, Router
+from tests.headers import OP, OPT, SR, attributes, instance, level, study
+
+CLASSES = tuple(ModelClass(name) for name in PIPELINES["fundus-quality"].classes)
+MODEL = Model(
+    name="quality",
+    version="1",
+    title="t",
+    manufacturer="m",
+    licence="MIT",
+    intended_use="research",
+    description="d",
+    sha256="0" * 64,
+    reads=Reads(Modality.OP),
+    input=ModelInput("x", "NCHW", 3, "RGB", (8, 8), fit=Fit.LETTERBOX),
+    head=Head(HeadKind.CLASSIFICATION, "y", classes=CLASSES),
+)
+ROUTE = Route("eyes", "fundus-quality", "quality", (Condition(("Modality",), any_of=("OP",)),))
+
+
+def route(
+    found: Study, *routes: Route, ours: set[str] | None = None, model: Model = MODEL, final: bool = False
+) -> Routed:
+    router = Router(routes or (ROUTE,), lambda: {"quality": model})
+    return router.route(found, quiet=True, ours=ours or set(), final=final)
+
+
+def test_a_match_makes_one_job_and_says_so() -> None:
+    routed = route(study(instance("1")))
+    assert [d.outcome for d in routed.decisions] == [Outcome.SELECTED]
+    assert [j.key for j in routed.jobs] == [routed.decisions[0].job]
+    assert routed.jobs[0].sources[0].digest == "md5-1"
+    assert not routed.waiting
+
+
+def test_a_miss_names_the_clause() -> None:
+    other = Route("eyes", "fundus-quality", "quality", (Condition(("Manufacturer",), any_of=("ACME",)),))
+    routed = route(study(instance("1")), other)
+    assert routed.jobs == ()
+    assert routed.decisions[0].reason == "Manufacturer is missing, asked for ACME"
+
+
+def test_a_missing_model_is_a_skip_with_the_reason() -> None:
+    routed = route(study(instance("1")), replace(ROUTE, model="gone"))
+    assert routed.decisions[0].outcome is Outcome.SKIPPED
+    assert "gone is not usable" in routed.decisions[0].reason
+
+
+def test_a_pipeline_of_another_modality_is_skipped() -> None:
+    anything = replace(ROUTE, conditions=(Condition(("SOPClassUID",), exists=True),))
+    routed = route(study(instance("1", OPT)), anything)
+    assert "reads OP, not OPT" in routed.decisions[0].reason
+
+
+def test_a_model_that_reads_other_sop_classes_is_skipped() -> None:
+    narrow = replace(MODEL, reads=Reads(Modality.OP, sop_classes=("1.2.840.10008.5.1.4.1.1.77.1.5.2",)))
+    assert "does not read this SOP class" in route(study(instance("1")), model=narrow).decisions[0].reason
+
+
+def test_a_modality_that_contradicts_the_sop_class_is_not_analysed() -> None:
+    routed = route(study(instance("1", OPT, Modality="OP")))
+    assert routed.jobs == ()
+    assert "contradicts the SOP class" in routed.decisions[0].reason
+
+
+def test_our_own_objects_leave_neither_work_nor_noise() -> None:
+    equipment = (attributes({"Manufacturer": MANUFACTURER}),)
+    returned = instance("8", OP, ContributingEquipmentSequence=equipment)
+    routed = route(study(instance("7"), returned, instance("9", SR)), ours={"7"})
+    assert routed.jobs == ()
+    assert [d.sources for d in routed.decisions] == [("9",)]
+
+
+def test_foreign_objects_leave_one_decision_for_each_class() -> None:
+    routed = route(study(instance("7", SR), instance("8", SR)))
+    assert [(d.outcome, d.sources) for d in routed.decisions] == [(Outcome.SKIPPED, ("7", "8"))]
+
+
+def test_an_incomplete_slide_waits_and_is_skipped_at_the_deadline() -> None:
+    part: Instance = level("1", 512, 4, ConcatenationUID="1.9", InConcatenationNumber=1, InConcatenationTotalNumber=2)
+    waiting = route(study(part))
+    assert waiting.waiting
+    assert waiting.decisions[0].outcome is Outcome.WAITING
+    ended = route(study(part), final=True)
+    assert not ended.waiting
+    assert ended.decisions[0].outcome is Outcome.SKIPPED
+    assert "part 2 of 2" in ended.decisions[0].reason
+
+
+def test_the_key_follows_bytes_weights_and_parameters_and_nothing_else() -> None:
+    one = route(study(instance("1"))).jobs[0]
+    again = route(study(instance("1")), replace(ROUTE, name="another name")).jobs[0]
+    changed_bytes = route(study(replace(instance("1"), digest="other"))).jobs[0]
+    changed_weights = route(study(instance("1")), model=replace(MODEL, sha256="1" * 64)).jobs[0]
+    changed_parameters = route(study(instance("1")), replace(ROUTE, parameters={"rating": 1})).jobs[0]
+    assert one.key == again.key
+    assert len({j.key for j in (one, changed_bytes, changed_weights, changed_parameters)}) == 4
