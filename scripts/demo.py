@@ -192,7 +192,7 @@ def _watch(demo: Demo, studies: Mapping[str, str], timeout: float) -> dict[str, 
                         tasks[uid],
                         total=progress["total"],
                         completed=progress["done"],
-                        description=f"{studies[uid]} [{progress['unit']}]",
+                        description=f"{studies[uid]}, {progress['unit']}",
                     )
             if all(found and all(j["state"] in ENDED for j in found) for found in jobs.values()):
                 return jobs
@@ -204,9 +204,11 @@ def _watch(demo: Demo, studies: Mapping[str, str], timeout: float) -> dict[str, 
 def _report(demo: Demo, studies: Mapping[str, str], jobs: Mapping[str, list[dict[str, Any]]]) -> bool:
     """Print the table; True when every job completed and everything it wrote can be retrieved by DICOMweb."""
     table = Table(title="What came back (not for diagnosis)", show_lines=True)
-    for heading in ("arrived", "model, and why", "findings", "priority", "results"):
-        table.add_column(heading, overflow="fold")
+    for heading, share in (("arrived", 2), ("model, and why", 3), ("findings", 7), ("priority", 3)):
+        table.add_column(heading, overflow="fold", ratio=share)
+    table.expand = True
     complete = True
+    places: list[str] = []
     worklist = {e["study"]: e for e in demo.get("/ai/worklist")["studies"]}
     for uid, what in studies.items():
         found = demo.get(f"/ai/studies/{uid}/findings")
@@ -220,16 +222,23 @@ def _report(demo: Demo, studies: Mapping[str, str], jobs: Mapping[str, list[dict
         table.add_row(
             what,
             "\n".join(
-                [f"{j['model']['name']} {j['model']['version']} on {j['execution_provider']}" for j in jobs[uid]]
+                [f"{j['model']['name']} {j['model']['version']} on {_provider(j)}" for j in jobs[uid]]
                 + [f"route {d['route']}: {d['reason']}" for d in decisions]
             ),
             "\n".join(_lines(found)) or "nothing",
             f"{entry['verdict']['priority']}: {entry['verdict']['reason']}" if entry else "none",
-            "\n".join(f"{e['role']}" for e in written) + f"\n{demo.url}/ai/studies/{uid}/findings",
         )
+        places.append(f"{what}: {', '.join(e['role'] for e in written)}")
+        places.append(f"  {demo.url}/ai/studies/{uid}/findings")
+        places.append(f"  {demo.url}/dicom-web/studies/{uid}/series")
     console.print(table)
-    console.print(f"worklist: {demo.url}/ai/worklist   DICOMweb: {demo.url}/dicom-web/studies")
+    console.print("stored as DICOM in the same studies, and retrieved by DICOMweb:", *places, sep="\n", soft_wrap=True)
+    console.print(f"worklist: {demo.url}/ai/worklist", soft_wrap=True)
     return complete
+
+
+def _provider(job: Mapping[str, Any]) -> str:
+    return str(job["execution_provider"] or "nothing").removesuffix("ExecutionProvider")
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -238,7 +247,8 @@ def _lines(found: Mapping[str, Any]) -> Iterator[str]:
             eye = f" {finding['laterality']}" if finding["laterality"] else ""
             yield f"[bold]{finding['label']}{eye}[/bold]"
             for m in finding["measurements"]:
-                yield f"  {m['name']['meaning']}: {m['value']:.4g} {m['unit']}"
+                unit = "" if m["unit"] == "1" else f" {m['unit'].strip('{}')}"
+                yield f"  {m['name']['meaning']}: {m['value']:.4g}{unit}"
             for e in finding["evaluations"]:
                 yield f"  {e['name']['meaning']}: {e['value']['meaning']}"
         for missing in result["not_analysed"]:

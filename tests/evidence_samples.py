@@ -1,12 +1,9 @@
 """Sources, jobs and results for the tests of airouter.evidence."""
 
-import os
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
-import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -28,17 +25,9 @@ from airouter.domain.model import Head, HeadKind, Model, ModelClass, ModelInput,
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Laterality, Modality
 from phantoms import dicom as phantoms
+from tests.data import data
 
 NOW = datetime(2026, 3, 4, 5, 6, 7)
-DATA = Path(os.environ.get("AIROUTER_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
-
-def data(path: str) -> Path:
-    """A file or folder of the real data; skips the test where it is absent."""
-    found = DATA / path
-    if not found.exists():
-        pytest.skip(f"real data not found: {path} (set AIROUTER_DATA)")
-    return found
 
 
 def headers(*datasets: Dataset) -> dict[str, Dataset]:

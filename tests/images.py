@@ -1,31 +1,19 @@
-"""Opens data sets in memory as the router opens those of an archive, and finds the shared real data."""
+"""Opens data sets in memory as the router opens those of an archive."""
 
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pydicom
-import pytest
 from pydicom.dataset import Dataset
 
 from airouter.domain.study import SOURCE_SOP_CLASSES, Instance, Modality
 from airouter.imaging.frames import dataset_frames
 from airouter.imaging.reader import open_images
-
-DATA = Path(os.environ.get("AIROUTER_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
-
-def data(*names: str) -> list[Path]:
-    """Paths in the shared data; skips the test where they are absent."""
-    paths = [path for name in names for path in sorted(DATA.glob(name))]
-    if not paths:
-        pytest.skip(f"real data {', '.join(names)} is not in {DATA} (set AIROUTER_DATA)")
-    return paths
+from tests.data import files
 
 
 def read(*names: str) -> list[Dataset]:
-    return [pydicom.dcmread(path) for path in data(*names)]
+    return [pydicom.dcmread(path) for path in files(*names)]
 
 
 class Served:

@@ -243,12 +243,15 @@ def evidence_of(path: Path, test: Sequence[Tile], data: Path, threshold: float, 
         hits, n, m = hits_of(found, labels), int(found.max()), int(labels.max())
         stained, total = index_of(rgb, found, threshold)
         counts = strip.with_suffix(".json")
-        percent = json.loads(counts.read_text())["percent_pos"] if counts.exists() else 100 * positive[1:].mean()
+        percent, counted = 100 * float(positive[1:].mean()), m
+        if counts.exists():
+            said = json.loads(counts.read_text())
+            percent, counted = said["percent_pos"], said["num_total"]
         dataset = f"DeepLIIF Ki-67 panel {strip.stem}, taken as 0.25 um/px"
         add(dataset, "F1 at IoU 0.5", 2 * hits / max(n + m, 1), m)
         add(dataset, "F1 of centres within true nuclei", 2 * centre_hits_of(found, labels) / max(n + m, 1), m)
         add(dataset, "nuclei found", total, m, 0)
         add(dataset, "Ki-67 index, percent", 100 * stained / max(total, 1), total, 1)
-        add(dataset, "Ki-67 index of the ground truth, percent", percent, m, 1)
+        add(dataset, "Ki-67 index of the ground truth, percent", percent, counted, 1)
         add(dataset, "error of the Ki-67 index, percentage points", 100 * stained / max(total, 1) - percent, total, 1)
     return rows

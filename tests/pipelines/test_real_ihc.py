@@ -1,7 +1,6 @@
 """Our nuclei model on real immunohistochemistry: nuclear markers are scored, a membranous one is not."""
 
 import json
-import os
 from pathlib import Path
 
 import cv2
@@ -13,18 +12,16 @@ from airouter.domain.finding import Result
 from airouter.inference.repository import ModelRepository
 from airouter.pipelines import PIPELINES
 from phantoms.dicom import slide_instances
+from tests.data import data
 from tests.pipelines.oracle import Progress, job, opened, reasons, value
 
 ROOT = Path(__file__).resolve().parents[2]
-DATA = Path(os.environ.get("AIROUTER_DATA", ROOT.parent / "shared" / "data")) / "ihc"
 
 
 def scored(name, spacing_um):
-    if not (DATA / name).exists():
-        pytest.skip(f"{DATA / name} is not there")
     if not (ROOT / "models/nuclei/manifest.yaml").exists():
         pytest.skip("models/nuclei is not there")
-    rgb = np.ascontiguousarray(cv2.imread(str(DATA / name))[:, :512, ::-1])
+    rgb = np.ascontiguousarray(cv2.imread(str(data(f"ihc/{name}")))[:, :512, ::-1])
     slide = opened(slide_instances(rgb, spacing_um, levels=1, transfer="raw", stain="H-DAB", seed=1))
     model = ModelRepository(ROOT / "models").get("nuclei")
     result = PIPELINES["nuclear-positivity"].run(job(min_nuclei=20), slide, model, Progress())
@@ -35,7 +32,7 @@ def scored(name, spacing_um):
 @pytest.mark.parametrize("name", ["val__Bladder1", "val__Lung1"])
 def test_a_nuclear_marker_is_scored_about_as_published(name):
     result = scored(f"{name}.png", 0.25)
-    published = json.loads((DATA / f"{name}.json").read_text())["percent_pos"]
+    published = json.loads(data(f"ihc/{name}.json").read_text())["percent_pos"]
     assert value(result, "tissue", codes.POSITIVE_FRACTION) == pytest.approx(published, abs=10)
 
 

@@ -15,18 +15,19 @@ def test_eye_images_are_complete_at_once() -> None:
     assert isinstance(judge(ImageSet(Modality.OP, "s", "1", "2", (instance("9"),)), quiet=False), Complete)
 
 
-def test_a_whole_pyramid_is_complete_at_once() -> None:
-    assert isinstance(judge(slide(*EVEN), quiet=False), Complete)
+def test_a_whole_pyramid_is_complete_once_it_has_settled() -> None:
+    assert isinstance(judge(slide(*EVEN), quiet=False, settled=False), Incomplete)
+    assert isinstance(judge(slide(*EVEN), quiet=False, settled=True), Complete)
 
 
 def test_uneven_steps_wait_for_quiet() -> None:
-    assert isinstance(judge(slide(*PYRAMID), quiet=False), Incomplete)
+    assert isinstance(judge(slide(*PYRAMID), quiet=False, settled=True), Incomplete)
     assert isinstance(judge(slide(*PYRAMID), quiet=True), Complete)
 
 
 @given(st.permutations(EVEN), st.integers(1, 2))
 def test_a_part_of_a_pyramid_waits_for_quiet_whatever_came_first(levels: list, count: int) -> None:  # type: ignore[type-arg]
-    judged = judge(slide(*levels[:count]), quiet=False)
+    judged = judge(slide(*levels[:count]), quiet=False, settled=True)
     # Base and smallest level alone look like a pyramid of two even steps; anything less must wait.
     if {i.uid for i in levels[:count]} != {"1", "3"}:
         assert isinstance(judged, Incomplete)

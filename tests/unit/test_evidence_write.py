@@ -241,6 +241,21 @@ def test_frame_masks_read_back(name: str) -> None:
     assert hd.seg.Segmentation.from_dataset(seg).number_of_segments == 2
 
 
+@pytest.mark.parametrize("name", ["fundus phantom", "oct phantom", "oct real"])
+def test_a_mask_of_one_segment_is_conformant(name: str) -> None:
+    make, results = CASES[name]
+    sources = make()
+    result = results(sources)
+    whole = result.segmentations[0]
+    one = replace(whole, segments=whole.segments[:1], mask=(whole.mask == 1).astype(np.uint8))
+    written = write(
+        samples.job(sources), samples.model(), replace(result, segmentations=(one,)), sources, now=samples.NOW
+    )
+    seg = next(stored(w.dataset) for w in written if w.role == "layers")
+    assert_conformant(seg)
+    assert hd.seg.Segmentation.from_dataset(seg).number_of_segments == 1
+
+
 def test_regions_on_frames_keep_pixels_and_frame() -> None:
     _, result, written = run("oct phantom")
     report = hd.sr.Comprehensive3DSR.from_dataset(written["report"])

@@ -8,7 +8,8 @@ from airouter.domain.study import Laterality, Modality
 from airouter.errors import PixelDataError
 from airouter.imaging.reader import open_images
 from phantoms import dicom, oct
-from tests.images import Served, data, opened, read
+from tests.data import files
+from tests.images import Served, opened, read
 
 RGB = cv2.resize(np.random.default_rng(0).integers(40, 250, (9, 11, 3), np.uint8), (120, 100))
 VOLUME = oct.volume(5, 320, 64, slice_um=100.0)
@@ -69,7 +70,7 @@ def test_two_photographs_are_two_jobs():
 
 
 def test_real_photographs_keep_their_picture():
-    for path in data("fundus/*.jpg"):
+    for path in files("fundus/*.jpg"):
         rgb = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
         fundus = opened(dicom.fundus_instance(rgb, transfer="raw"))
         assert (fundus.rgb == rgb).all()

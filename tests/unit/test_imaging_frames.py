@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 from airouter.errors import PixelDataError
 from airouter.imaging.frames import FrameIndex, dataset_frames, read_frames
 from phantoms import dicom
-from tests.images import data
+from tests.data import files
 
 RGB = cv2.resize(np.random.default_rng(0).integers(60, 250, (9, 11, 3), np.uint8), (220, 180))
 
@@ -192,7 +192,7 @@ def test_damage_anywhere_is_a_pixel_data_error_or_stays_within_the_file(data):
     "name", ["sm/cmu1_pyramid/*.dcm", "sm/camelyon/*.dcm", "sm/highdicom/*.dcm", "sm/short_edge_tiles/*.dcm"]
 )
 def test_frames_of_real_files_are_those_that_pydicom_finds(name):
-    for path in data(name):
+    for path in files(name):
         ds = pydicom.dcmread(path)
         count = int(ds.NumberOfFrames)
         with path.open("rb") as file:

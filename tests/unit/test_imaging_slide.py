@@ -299,9 +299,9 @@ def test_real_pyramid_shows_the_same_picture_on_every_level():
 
 def test_a_real_level_is_what_openslide_reads(tmp_path):
     openslide = pytest.importorskip("openslide")
-    from tests.images import data
+    from tests.data import files
 
-    paths = data("sm/cmu1_pyramid/*.dcm")
+    paths = files("sm/cmu1_pyramid/*.dcm")
     slide = real("sm/cmu1_pyramid/*.dcm")
     try:
         other = openslide.OpenSlide(paths[0])

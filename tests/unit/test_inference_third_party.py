@@ -1,6 +1,5 @@
 """Published models of other people run from a manifest alone, on real images, with sensible answers."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,10 @@ import pytest
 from airouter.inference.repository import ModelRepository
 from airouter.inference.whole import whole
 from airouter.ports import Predictor
+from tests.data import data
 from tests.model_folders import classes, manifest, write
 
-DATA = Path(os.environ.get("AIROUTER_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
-
 Pixels = npt.NDArray[np.uint8]
-
-
-def data(path: str) -> Path:
-    found = DATA / path
-    if not found.is_file():
-        pytest.skip(f"{path} is not in the data folder; set AIROUTER_DATA")
-    return found
 
 
 def picture(path: str) -> Pixels:

@@ -1,7 +1,6 @@
 """The shipped model `fundus-quality` is whole, is what its manifest says, and tells good photographs from poor ones."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,10 @@ import yaml
 
 from phantoms.fundus import REASONS, fundus, not_a_fundus
 from phantoms.oct import varied
+from tests.data import data
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "models" / "fundus-quality"
-DATA = Path(os.environ.get("AIROUTER_DATA", ROOT.parent / "shared" / "data"))
 LEAST_GOOD_KEPT = 0.9
 LEAST_POOR_FOUND = 0.7  # of each reason
 LEAST_NAMED = {"field": 0.0}  # told as another reason too often to ask for more, see the card; else 0.6
@@ -130,9 +129,8 @@ def test_what_is_no_fundus_photograph_is_refused(ask: Ask) -> None:
 
 @pytest.mark.parametrize(("name", "gradable"), [("fundus1.jpg", False), ("example2.jpg", True)])
 def test_the_real_photographs_kept_out_of_training(ask: Ask, name: str, gradable: bool) -> None:
-    bgr = cv2.imread(str(DATA / "fundus" / name), cv2.IMREAD_COLOR)
-    if bgr is None:
-        pytest.skip(f"no real photograph {name} under {DATA}: set AIROUTER_DATA")
+    bgr = cv2.imread(str(data(f"fundus/{name}")), cv2.IMREAD_COLOR)
+    assert bgr is not None
     answer = ask(np.ascontiguousarray(bgr[..., ::-1]))
     assert (answer["gradable"] >= 0.5) == gradable
     if not gradable:

@@ -1,7 +1,6 @@
 """The shipped model `oct-layers` is whole, is what its manifest says, and finds the boundaries of the retina."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,10 @@ import yaml
 
 from airouter.imaging.layers import surfaces
 from phantoms.oct import Noise, varied, volume
+from tests.data import data
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "models" / "oct-layers"
-DATA = Path(os.environ.get("AIROUTER_DATA", ROOT.parent / "shared" / "data"))
 BOUNDARY_TOLERANCE_UM = 10.0  # mean absolute error over fresh phantoms
 LEAST_TRUSTED = 0.9  # share of columns with an answer
 LEAST_FLUID_DICE = 0.75  # large bodies of fluid, ordinary noise
@@ -154,10 +153,7 @@ def test_neighbouring_bscans_do_not_change_each_other(session: onnxruntime.Infer
 
 
 def test_a_real_bscan_agrees_with_its_hand_reading(ask: Ask) -> None:
-    path = DATA / "oct" / "fda_minimized.dcm"
-    if not path.exists():
-        pytest.skip(f"no real B-scan at {path}: set AIROUTER_DATA")
-    pixels = np.squeeze(pydicom.dcmread(path).pixel_array).astype(np.float32)
+    pixels = np.squeeze(pydicom.dcmread(data("oct/fda_minimized.dcm")).pixel_array).astype(np.float32)
     frame = np.rint(pixels / pixels.max() * 255).astype(np.uint8)
     ilm, rpe = surfaces(ask(frame))
     columns = [40, 110, 180, 256, 330, 400, 470]  # read by eye, see models/oct-layers/card.md

@@ -102,6 +102,6 @@ def test_the_key_follows_bytes_weights_and_parameters_and_nothing_else() -> None
     again = route(study(instance("1")), replace(ROUTE, name="another name")).jobs[0]
     changed_bytes = route(study(replace(instance("1"), digest="other"))).jobs[0]
     changed_weights = route(study(instance("1")), model=replace(MODEL, sha256="1" * 64)).jobs[0]
-    changed_parameters = route(study(instance("1")), replace(ROUTE, parameters={"rating": 1})).jobs[0]
+    changed_parameters = route(study(instance("1")), replace(ROUTE, parameters={"min_pixels": 300})).jobs[0]
     assert one.key == again.key
     assert len({j.key for j in (one, changed_bytes, changed_weights, changed_parameters)}) == 4

@@ -36,11 +36,17 @@ def volume_levels(images: ImageSet) -> tuple[Instance, ...]:
     return tuple(i for i in images.instances if not SLIDE_FLAVOURS_LEFT_OUT & {str(v) for v in i.all("ImageType")})
 
 
-def judge(images: ImageSet, *, quiet: bool) -> Complete | Incomplete | Nothing:
-    """Judge an image set; `quiet` is true when no instance of its study came for the configured quiet time.
+# s without an arrival after which a pyramid that looks whole is taken as whole: one level of one frame may follow
+# another, and a slide that is analysed before its last level came would be analysed twice.
+SETTLING_TIME = 1.0
 
-    OP, OPT and OPV are complete at once. A slide is complete when its concatenations are whole and either its
-    pyramid reaches from a base level (Image Type value 4 NONE) to a level of one frame, or the study is quiet.
+
+def judge(images: ImageSet, *, quiet: bool, settled: bool = False) -> Complete | Incomplete | Nothing:
+    """Judge an image set.
+
+    `quiet`: no instance of its study came for the configured quiet time; `settled`: none for the settling time.
+    OP, OPT and OPV are complete at once. A slide is complete when its concatenations are whole and either its pyramid
+    reaches from a base level (Image Type value 4 NONE) to a level of one frame and has settled, or the study is quiet.
     """
     if images.modality is not Modality.SM:
         return Complete(images)
@@ -52,7 +58,7 @@ def judge(images: ImageSet, *, quiet: bool) -> Complete | Incomplete | Nothing:
     missing = _missing_parts(levels)
     if missing:
         return Incomplete(missing, certain=True)
-    if quiet or _whole_pyramid(levels):
+    if quiet or (settled and _whole_pyramid(levels)):
         return Complete(replace(images, instances=tuple(sorted(levels, key=lambda i: i.uid))))
     return Incomplete("waiting for further levels of the pyramid", certain=False)
 

@@ -202,6 +202,8 @@ def _positions(full: Dataset) -> list[Dataset] | None:
 def _shared_groups(seg: Dataset, full: Dataset) -> None:
     """Orientation and spacing of the source; viewers need an orientation even of an image that lies nowhere."""
     shared = seg.SharedFunctionalGroupsSequence[0]
+    # highdicom shares it where there is one segment only; ours stands in every frame's own groups.
+    shared.pop("SegmentIdentificationSequence", None)
     source = (full.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     orientation = Dataset()
     given = source.get("PlaneOrientationSequence")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from airouter.domain.completeness import SETTLING_TIME
 from airouter.domain.job import JobState
 from airouter.errors import NotInArchive, RouterError, place
 from airouter.ports import Archive, JobQueue, Journal
@@ -18,6 +19,8 @@ from airouter.services.routing import Router
 
 log = logging.getLogger(__name__)
 _AFTER_A_DEFECT = 10.0  # s
+_POLL = 1.0  # s between two looks at the change log where nothing wakes us
+_POLL_PENDING = 0.25  # s, while a study waits for its quiet time
 _GATHER = 0.1  # s: the instances of one burst are looked at together, not one by one while more arrive
 
 
@@ -28,7 +31,7 @@ class _Pending:
     seq: int
     first: float
     last: float
-    judged: tuple[float, bool, bool] | None = None  # `last`, quiet and final when it was routed last
+    judged: tuple[float, bool, bool, bool] | None = None  # `last`, settled, quiet and final when it was routed last
 
 
 class Intake:
@@ -108,7 +111,7 @@ class Intake:
             if self._consider(study_id, pending, now):
                 del self._pending[study_id]
         self._advance()
-        return min(1.0, self._quiet_time) if self._pending else 1.0
+        return _POLL_PENDING if self._pending else _POLL
 
     def _read_changes(self) -> None:
         now = self._clock()
@@ -132,9 +135,10 @@ class Intake:
 
     def _consider(self, study_id: str, pending: _Pending, now: float) -> bool:
         """Route one study; True when nothing more has to be done for it until it changes again."""
+        settled = now - pending.last >= SETTLING_TIME
         quiet = now - pending.last >= self._quiet_time
         final = quiet and now - pending.first >= self._deadline
-        situation = (pending.last, quiet, final)
+        situation = (pending.last, settled, quiet, final)
         if pending.judged == situation:
             return False
         try:
@@ -145,7 +149,7 @@ class Intake:
         except NotInArchive:
             return True
         ours = self._journal.ours([i.uid for i in study.instances])
-        routed = self._router.route(study, quiet=quiet, ours=ours, final=final)
+        routed = self._router.route(study, ours=ours, quiet=quiet, settled=settled, final=final)
         self._journal.decide(routed.decisions)
         for job in routed.jobs:
             if self._journal.add(job):

@@ -33,11 +33,14 @@ class Router:
         """The same models under other routes."""
         return Router(routes, self._models)
 
-    def route(self, study: Study, *, quiet: bool, ours: set[str], final: bool = False) -> Routed:
+    def route(
+        self, study: Study, *, ours: set[str], quiet: bool = False, settled: bool = False, final: bool = False
+    ) -> Routed:
         """Decide for every image set of the study.
 
-        `quiet`: nothing arrived for the quiet time. `final`: the completion deadline has passed, what is incomplete
-        now is skipped. `ours`: SOP Instance UIDs that the router wrote; they never become work.
+        `quiet`: nothing arrived for the quiet time; `settled`: nothing for the settling time of a pyramid. `final`: the
+        completion deadline has passed, what is incomplete now is skipped. `ours`: SOP Instance UIDs that the router
+        wrote; they never become work.
         """
         decisions: list[Decision] = []
         jobs: list[Job] = []
@@ -48,7 +51,7 @@ class Router:
             if contradiction:
                 decisions.append(_decision(images, Outcome.SKIPPED, contradiction))
                 continue
-            judged = judge(images, quiet=quiet or final)
+            judged = judge(images, quiet=quiet or final, settled=settled)
             if isinstance(judged, Nothing):
                 decisions.append(_decision(images, Outcome.SKIPPED, judged.reason))
             elif isinstance(judged, Incomplete):
@@ -80,7 +83,8 @@ class Router:
                 yield _decision(images, Outcome.SKIPPED, unfit, route, clauses=clauses), None
                 continue
             job = self.job(images, route)
-            yield _decision(images, Outcome.SELECTED, "every condition matched", route, job.key, clauses), job
+            reason = "; ".join(f"{c.path} is {c.found}" for c in clauses)
+            yield _decision(images, Outcome.SELECTED, reason, route, job.key, clauses), job
 
     def unfit(self, images: ImageSet, route: Route) -> str | None:
         """Why the route's pipeline and model cannot read these images, None where they can."""
