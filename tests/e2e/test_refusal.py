@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 from pydicom.encaps import encapsulate, generate_frames
 
 from phantoms.dicom import oct_instance, slide_instances
 from tests.data import data
 from tests.e2e.samples import photograph, stained_slide
 from tests.e2e.test_first_light import part10
+from tests.model_folders import classes, graph, manifest, write
 from tests.router_process import ROOT, RouterProcess
 
 pytestmark = pytest.mark.orthanc
@@ -119,3 +121,33 @@ def test_no_patient_stands_in_the_log(router: RouterProcess) -> None:
     router.c_store(source)
     router.wait_jobs(source.StudyInstanceUID)
     assert "CANARY" not in router.output().upper()
+
+
+def test_a_model_that_answers_nan_fails_the_job_and_nothing_is_stored(tmp_path: Path) -> None:
+    # Sound on noise, whose mean is above the threshold, and not a number on a photograph, whose mean is below.
+    threshold = helper.make_tensor("threshold", TensorProto.FLOAT, [1], [0.45])
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["mean"], axis=1),
+        helper.make_node("Sub", ["mean", "threshold"], ["above"]),
+        helper.make_node("Sqrt", ["above"], ["y"]),
+    ]
+    content = manifest(
+        "broken",
+        input__fit="letterbox",
+        head__kind="classification",
+        head__layout=...,
+        head__classes=classes("gradable", "illumination", "artefact"),
+    )
+    write(tmp_path / "models", content, graph(nodes, gives=["N", 3], initializers=[threshold]))
+    route = {"Name": "r", "Pipeline": "fundus-quality", "Model": "broken", "Match": {"Modality": "OP"}}
+    source = photograph()
+    with RouterProcess(
+        tmp_path / "orthanc", {"ModelsDirectory": str(tmp_path / "models"), "Routes": [route]}
+    ) as router:
+        router.wait_state()
+        router.c_store(source)
+        (job,) = router.wait_jobs(source.StudyInstanceUID)
+        assert (job["state"], job["discontinuation"]) == ("CANCELED", "failure"), job
+        assert "ModelOutputError" in job["reason"]
+        assert router.instance_count(source.StudyInstanceUID) == 1
