@@ -24,6 +24,9 @@ _find_packages()
 
 import orthanc  # type: ignore[import-not-found]  # noqa: E402
 
-from airouter.app import start  # noqa: E402
+try:
+    from airouter.app import start
 
-start(orthanc)
+    start(orthanc)
+except Exception as error:  # noqa: BLE001 - outermost seam: an exception here would keep Orthanc itself from starting
+    orthanc.LogError(f"AI router not loaded: {type(error).__name__}: {error}. Orthanc serves on without it.")

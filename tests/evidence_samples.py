@@ -21,10 +21,11 @@ from airouter.domain.finding import (
     Segmentation,
 )
 from airouter.domain.job import Job, Source
-from airouter.domain.model import Head, HeadKind, Model, ModelClass, ModelInput, Reads
+from airouter.domain.model import Model
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Laterality, Modality
 from phantoms import dicom as phantoms
+from tests import samples
 from tests.data import data
 
 NOW = datetime(2026, 3, 4, 5, 6, 7)
@@ -63,37 +64,17 @@ def oct_real() -> dict[str, Dataset]:
 
 
 def model(sha256: str = "ab" * 32) -> Model:
-    return Model(
-        name="demo",
-        version="1.0.0",
-        title="Demo",
-        manufacturer="Orthanc AI Router project",
-        licence="CC0-1.0",
-        intended_use="demonstration",
-        description="",
-        sha256=sha256,
-        reads=Reads(Modality.SM),
-        input=ModelInput("x", "NCHW", 3, "RGB", (256, 256)),
-        head=Head(HeadKind.SEGMENTATION, "y", classes=(ModelClass("nucleus"),)),
-        parameters={"threshold": 0.5},
-    )
+    return samples.model(sha256=sha256, parameters={"threshold": 0.5})
 
 
 def job(sources: Mapping[str, Dataset], key: str = "k1") -> Job:
     first = next(iter(sources.values()))
-    modality = {"SM": Modality.SM, "OP": Modality.OP}.get(first.Modality, Modality.OPT)
-    return Job(
+    return samples.job(
         key=key,
-        study_id="study",
         study_uid=first.StudyInstanceUID,
         series_uid=first.SeriesInstanceUID,
-        modality=modality,
+        modality={"SM": Modality.SM, "OP": Modality.OP}.get(first.Modality, Modality.OPT),
         sources=tuple(Source(uid, uid, "0") for uid in sources),
-        pipeline="test",
-        pipeline_version="1",
-        model="demo",
-        model_version="1.0.0",
-        model_sha256="ab" * 32,
         parameters={"minimum": 20},
     )
 

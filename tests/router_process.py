@@ -20,6 +20,15 @@ T = TypeVar("T")
 class RouterProcess(OrthancProcess):
     """OrthancProcess with the shipped orthanc.json underneath; `router` overrides keys of its section AIRouter."""
 
+    environment: Mapping[str, str] = {"PYTHONEXECUTABLE": str(ROOT / ".venv" / "bin" / "python")}
+
+    @classmethod
+    def without_packages(cls, folder: Path) -> "RouterProcess":
+        """One whose Python finds no virtual environment, as after a botched installation."""
+        botched = type("Botched", (cls,), {"environment": {"AIROUTER_VENV": str(folder / "nowhere")}})
+        made: RouterProcess = botched(folder)
+        return made
+
     def __init__(self, folder: Path, router: Mapping[str, Any] | None = None, **config: Any) -> None:
         shipped = json.loads((ROOT / "orthanc.json").read_text())
         taken = {
@@ -40,8 +49,7 @@ class RouterProcess(OrthancProcess):
             "AIRouter": section,
             **config,
         }
-        environment = {"PYTHONEXECUTABLE": str(ROOT / ".venv" / "bin" / "python")}
-        super().__init__(folder, taken, env=environment)
+        super().__init__(folder, taken, env=self.environment)
 
     def wait_state(self, state: str = "running") -> dict[str, Any]:
         """The health document once the router is in that state."""

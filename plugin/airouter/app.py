@@ -115,6 +115,7 @@ class Plugin:
         self._version: str | None = None
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
+        self._life = threading.Lock()
         self._pool: ThreadPoolExecutor = large_stack_pool(_WEB_THREADS)
         self.metrics = Metrics()
         document: Mapping[str, Any] = json.loads(orthanc.GetConfiguration())
@@ -186,20 +187,23 @@ class Plugin:
         self._archive = OrthancArchive(client, storage if storage.is_dir() else None)
         self._version = self._archive.version
         parts = build(settings, self._archive, repository, self._base, self.metrics)
-        if self._stopping.is_set():
-            return
-        parts.queue.launch()
-        parts.intake.reconcile()
-        self._parts = parts
-        self._state, self._reason = RouterState.RUNNING, ""
-        self._spawn("airouter-intake", parts.intake.run)
+        with self._life:  # a stop comes before all of this or after it, never in between
+            if self._stopping.is_set():
+                parts.journal.close()
+                return
+            parts.queue.launch()
+            self._parts = parts
+            parts.intake.reconcile()
+            self._state, self._reason = RouterState.RUNNING, ""
+            self._spawn("airouter-intake", parts.intake.run)
         self._orthanc.LogWarning("AI router is running. It is not a medical device.")
 
     def stop(self) -> None:
         """Stop intake, workers and web threads; running jobs resume at the next start."""
-        self._stopping.set()
-        self._state, self._reason = RouterState.PASSIVE, "Orthanc is stopping"
-        parts = self._parts
+        with self._life:
+            self._stopping.set()
+            self._state, self._reason = RouterState.PASSIVE, "Orthanc is stopping"
+            parts = self._parts
         if parts is not None:
             parts.intake.stop()
             parts.bulk.shutdown(wait=True, cancel_futures=True)

@@ -57,7 +57,8 @@ def models(configuration: Configuration) -> None:
     """List the models, load each, and run its self-test; exit code 1 if one cannot be used."""
     statuses = _repository(read(configuration), configuration).status()
     for model in statuses:
-        state = f"usable on {model.provider}" if model.usable else f"NOT USABLE: {model.reason}"
+        remark = f" ({model.reason})" if model.reason else ""
+        state = f"usable on {model.provider}{remark}" if model.usable else f"NOT USABLE: {model.reason}"
         typer.echo(f"{model.name} {model.version or '?'}  sha256 {(model.sha256 or '?')[:16]}  {state}")
     if not all(model.usable for model in statuses):
         raise typer.Exit(1)

@@ -126,6 +126,8 @@ def _problem(loc: Sequence[int | str], message: str, kind: str, known: Mapping[s
 def _unsafe(document: Mapping[str, Any]) -> list[ConfigurationError]:
     found = []
     users = document.get("RegisteredUsers") or {}
+    if not isinstance(users, Mapping):
+        return [ConfigurationError("RegisteredUsers", "must be an object of users and passwords")]
     remote = bool(document.get("RemoteAccessAllowed", False))
     authenticated = bool(document.get("AuthenticationEnabled", remote))
     if remote and not authenticated:

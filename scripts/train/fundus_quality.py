@@ -10,12 +10,9 @@ and one poor, are kept out of training entirely.
 from __future__ import annotations
 
 import argparse
-import copy
 import functools
-import multiprocessing as mp
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,9 +142,7 @@ def build(
     seeds: range, data: Path, photographs: dict[str, Any], real: float, processes: int
 ) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     make = functools.partial(sample, data=data, photographs=photographs, real=real)
-    with mp.get_context("spawn").Pool(processes) as pool:
-        items = pool.map(make, seeds, chunksize=8)
-    picture, label, kinds = zip(*items, strict=True)
+    picture, label, kinds = common.pooled(make, seeds, processes)
     return torch.from_numpy(np.stack(picture)), torch.from_numpy(np.stack(label)), list(kinds)
 
 
@@ -184,83 +179,30 @@ class Quality(nn.Module):
         return self.head(self.drop(torch.cat([y.mean(dim=(2, 3)), y.amax(dim=(2, 3))], dim=1)))
 
 
-@dataclass(frozen=True)
-class Progress:
-    """A network and what it has seen: pictures of seeds 0 to images - 1, in so many steps and runs."""
-
-    net: nn.Module
-    images: int = 0
-    steps: int = 0
-    runs: int = 0
-
-    def keep(self, path: Path) -> None:
-        torch.save({"net": self.net.state_dict(), "images": self.images, "steps": self.steps, "runs": self.runs}, path)
-
-    @staticmethod
-    def load(path: Path) -> Progress:
-        stored = torch.load(path, weights_only=True)
-        net = Quality()
-        net.load_state_dict(stored.pop("net"))
-        return Progress(net, **stored)
-
-
-class Shipped(nn.Module):
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(self.net(x))
-
-
-def train(args: argparse.Namespace, begun: Progress) -> Progress:
+def train(args: argparse.Namespace, begun: common.Progress) -> common.Progress:
     device = common.seed_everything(args.seed)
     begin = time.time()
     picture, label, _ = build(
         range(begun.images, begun.images + args.images), args.data / "fundus", TRAIN, 0.45, args.processes
     )
     print(f"{len(picture)} pictures in {time.time() - begin:.0f} s", flush=True)
-    net = begun.net.to(device)
-    average = copy.deepcopy(net)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=5e-3)
     weight = torch.tensor([2.0] + [1.0] * (len(CLASSES) - 1), device=device)
-    g = torch.Generator().manual_seed(args.seed)
-    steps, step, begin = args.epochs * (len(picture) // args.batch), 0, time.time()
-    budget = common.Budget(args.minutes)
-    while True:
-        order = torch.randperm(len(picture), generator=g)
-        for at in range(0, len(picture) - args.batch + 1, args.batch):
-            done = max(step / steps, budget.fraction())
-            if done >= 1.0:
-                return Progress(average.cpu(), begun.images + len(picture), begun.steps + step, begun.runs + 1)
-            for group in optimiser.param_groups:
-                group["lr"] = args.rate * min(1.0, (step + 1) / 40) * (0.5 + 0.5 * np.cos(np.pi * done)) + 1e-5
-            pick = order[at : at + args.batch]
-            x = picture[pick].permute(0, 3, 1, 2).float() / 255.0
-            if torch.rand(1, generator=g) < 0.5:
-                x = x.flip(3)
-            if torch.rand(1, generator=g) < 0.5:
-                x = x.flip(2)
-            if torch.rand(1, generator=g) < 0.3:
-                x = x.transpose(2, 3)
-            gain = torch.empty(len(pick), 3, 1, 1).uniform_(0.92, 1.08, generator=g)
-            x = (x * gain).clamp(0.0, 1.0)
-            want = label[pick] * 0.98 + 0.01
-            each = functional.binary_cross_entropy_with_logits(net(x.to(device)), want.to(device), reduction="none")
-            loss = (each * weight).mean()
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            keep = min(0.98, step / (step + 20.0))
-            with torch.no_grad():
-                for a, v in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-                    if a.dtype.is_floating_point:
-                        a.mul_(keep).add_(v, alpha=1.0 - keep)
-                    else:
-                        a.copy_(v)
-            step += 1
-            if step % 40 == 0:
-                print(f"step {step} done {done:.2f} loss {loss.item():.4f} {time.time() - begin:.0f} s", flush=True)
+
+    def loss(net: nn.Module, pick: torch.Tensor, g: torch.Generator) -> torch.Tensor:
+        x = picture[pick].permute(0, 3, 1, 2).float() / 255.0
+        if torch.rand(1, generator=g) < 0.5:
+            x = x.flip(3)
+        if torch.rand(1, generator=g) < 0.5:
+            x = x.flip(2)
+        if torch.rand(1, generator=g) < 0.3:
+            x = x.transpose(2, 3)
+        gain = torch.empty(len(pick), 3, 1, 1).uniform_(0.92, 1.08, generator=g)
+        x = (x * gain).clamp(0.0, 1.0)
+        want = label[pick] * 0.98 + 0.01
+        each = functional.binary_cross_entropy_with_logits(net(x.to(device)), want.to(device), reduction="none")
+        return (each * weight).mean()
+
+    return common.fit(begun, loss, args, images=len(picture), device=device, weight_decay=5e-3, warm_up=40, memory=0.98)
 
 
 # --- what the exported file answers ---
@@ -362,11 +304,11 @@ The degraders are those of training: on faults of real cameras the figures will 
 """
 
 
-def finish(done: Progress, args: argparse.Namespace) -> None:
-    """Export, measure and describe: everything in models/fundus-quality/."""
-    folder = common.MODELS / NAME
+def finish(done: common.Progress, args: argparse.Namespace) -> None:
+    """Export, measure and describe: everything in the model folder."""
+    folder = args.out
     digest = common.write_onnx(
-        Shipped(done.net).eval(), torch.zeros(1, 3, SIZE, SIZE), folder / "model.onnx",
+        common.Shipped(done.net, torch.sigmoid), torch.zeros(1, 3, SIZE, SIZE), folder / "model.onnx",
         input_name="image", output_name="quality", dynamic={0: "N"},
     )  # fmt: skip
     session = common.runner(folder / "model.onnx")
@@ -412,38 +354,30 @@ def finish(done: Progress, args: argparse.Namespace) -> None:
         if Path(name).name in (KEPT_OUT_POOR, *KEPT_OUT_GOOD):
             metric = "probability of gradable"
             evidence.append({"dataset": Path(name).name, "metric": metric, "value": round(float(answer[0]), 3), "n": 1})
-    common.write_manifest(
-        folder,
-        {
-            "schema": 1,
-            "name": NAME,
-            "version": VERSION,
-            "title": "Quality of fundus photographs",
-            "manufacturer": "Orthanc AI Router project",
-            "licence": "AGPL-3.0-or-later",
-            "intended_use": "demonstration",
-            "description": "Whether a colour fundus photograph can be graded, and the reasons why not.",
-            "weights": {"file": "model.onnx", "sha256": digest},
-            "reads": {"modality": "OP", "sop_classes": [], "stains": [], "laterality": "optional"},
-            "input": {
-                "name": "image", "layout": "NCHW", "channels": 3, "colour": "RGB", "size": [SIZE, SIZE],
-                "spacing_um": None, "fit": "letterbox", "transpose": False, "range": [0.0, 1.0],
-                "mean": None, "std": None, "padding": {"mode": "constant", "value": 0}, "batch": 8,
-            },
-            "head": {
-                "kind": "classification", "output": "quality", "activation": "none",
-                "classes": [{"name": name, "threshold": 0.3 if k else 0.5} for k, name in enumerate(CLASSES)],
-                "exclusive": False,
-                "unit": None,
-            },
-            "parameters": {},
-            "training": {
-                "data": f"{done.images} pictures: generated ones, and three real photographs spoiled in known ways",
-                "script": "scripts/train/fundus_quality.py",
-            },
-            "evidence": evidence,
+    manifest = common.manifest_of(
+        name=NAME,
+        version=VERSION,
+        title="Quality of fundus photographs",
+        intended_use="demonstration",
+        description="Whether a colour fundus photograph can be graded, and the reasons why not.",
+        digest=digest,
+        modality="OP",
+        given={
+            "name": "image", "layout": "NCHW", "channels": 3, "colour": "RGB", "size": [SIZE, SIZE],
+            "spacing_um": None, "fit": "letterbox", "transpose": False, "range": [0.0, 1.0],
+            "mean": None, "std": None, "padding": {"mode": "constant", "value": 0}, "batch": 8,
         },
+        head={
+            "kind": "classification", "output": "quality", "activation": "none",
+            "classes": [{"name": name, "threshold": 0.3 if k else 0.5} for k, name in enumerate(CLASSES)],
+            "exclusive": False,
+            "unit": None,
+        },
+        data=f"{done.images} pictures: generated ones, and three real photographs spoiled in known ways",
+        script="fundus_quality.py",
+        evidence=evidence,
     )  # fmt: skip
+    common.write_manifest(folder, manifest)
     text = CARD.format(
         version=VERSION, digest=digest, not_a_device=common.NOT_A_DEVICE, images=done.images,
         seed=args.seed, steps=done.steps, runs=done.runs,
@@ -454,26 +388,10 @@ def finish(done: Progress, args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--minutes", type=float, default=8.0, help="training stops here, whatever the epochs; 0: none")
-    parser.add_argument("--data", type=Path, default=common.DATA)
-    parser.add_argument("--images", type=int, default=3200)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--seed", type=int, default=3)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--held-out", type=int, default=600)
-    parser.add_argument("--checkpoint", type=Path, help="keep the trained weights there")
-    parser.add_argument("--start", type=Path, help="go on from the weights kept there, with new pictures")
-    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate at its highest")
-    args = parser.parse_args()
-    cv2.setNumThreads(1)
-    done = Progress.load(args.start) if args.start else Progress(Quality())
-    if args.minutes > 0.0:
-        done = train(args, done)
-    if args.checkpoint:
-        done.keep(args.checkpoint)
-    finish(done, args)
+    parser = common.arguments(
+        __doc__, NAME, epochs=20, minutes=8.0, images=3200, batch=32, rate=2e-3, seed=3, held_out=600
+    )
+    common.run(parser.parse_args(), Quality(), train, finish)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import argparse
 import itertools
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from nuclei_measure import (  # noqa: E402
 )
 from nuclei_tiles import Tile, load_tiles, part_of, sample, targets  # noqa: E402
 
+from airouter.domain import codes  # noqa: E402
 from phantoms.slide import slide  # noqa: E402
 
 
@@ -59,20 +61,6 @@ class Samples(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(image), torch.from_numpy(targets(labels))
 
 
-class Block(nn.Sequential):
-    """Two 3 x 3 convolutions, each with batch normalisation and ReLU."""
-
-    def __init__(self, inside: int, outside: int) -> None:
-        super().__init__(
-            nn.Conv2d(inside, outside, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outside),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(outside, outside, 3, padding=1, bias=False),
-            nn.BatchNorm2d(outside),
-            nn.ReLU(inplace=True),
-        )
-
-
 class UNet(nn.Module):
     """A U-Net (Ronneberger et al. 2015) with sums in place of concatenation (LinkNet): small and quick on a CPU.
 
@@ -81,9 +69,9 @@ class UNet(nn.Module):
 
     def __init__(self, widths: Sequence[int] = (12, 24, 48, 80, 112)) -> None:
         super().__init__()
-        self.down = nn.ModuleList([Block(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True)])
+        self.down = nn.ModuleList([common.Block(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True)])
         self.narrow = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths)])
-        self.up = nn.ModuleList([Block(a, a) for a in widths[:-1]])
+        self.up = nn.ModuleList([common.Block(a, a) for a in widths[:-1]])
         self.head = nn.Conv2d(widths[0], 2, 1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -97,17 +85,6 @@ class UNet(nn.Module):
             x = self.up[level](x + skips[level])
         logits: torch.Tensor = self.head(x)
         return logits
-
-
-class Probabilities(nn.Module):
-    """The net as it is shipped: probabilities."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(self.net(image))
 
 
 def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -138,7 +115,7 @@ def continue_from(net: UNet, path: Path, samples: Samples) -> None:
         *(part for pair in zip(net.narrow[::-1], net.up[::-1], strict=True) for part in pair),
         net.head,
     ]
-    layers = [layer for block in blocks for layer in (block if isinstance(block, Block) else [block])]
+    layers = [layer for block in blocks for layer in (block if isinstance(block, common.Block) else [block])]
     seen: dict[nn.Module, torch.Tensor] = {}
     with torch.no_grad():
         for layer, following in itertools.zip_longest(layers, layers[1:]):
@@ -210,59 +187,37 @@ def train(
 
 def manifest_of(digest: str, threshold: float, evidence: list[dict[str, Any]]) -> dict[str, Any]:
     """manifest.yaml as a value."""
-    return {
-        "schema": 1,
-        "name": "nuclei",
-        "version": "1.0.0",
-        "title": "Nucleus segmentation for H&E and H-DAB slides",
-        "manufacturer": "Orthanc AI Router project",
-        "licence": "AGPL-3.0-or-later",
-        "intended_use": "research",
-        "description": (
+    return common.manifest_of(
+        name="nuclei",
+        version="1.0.0",
+        title="Nucleus segmentation for H&E and H-DAB slides",
+        intended_use="research",
+        description=(
             "Small U-Net that gives, for each pixel, the probability of nucleus and of the rim of a nucleus; "
             "nuclei are separated by a watershed on the two."
         ),
-        "weights": {"file": "model.onnx", "sha256": digest},
-        "reads": {"modality": "SM", "sop_classes": [], "stains": ["H&E", "H-DAB"], "laterality": "optional"},
-        "input": {
-            "name": "image",
-            "layout": "NCHW",
-            "channels": 3,
-            "colour": "RGB",
-            "size": [256, 256],
-            "spacing_um": SPACING_UM,
-            "fit": "tile",
-            "overlap": 32,
-            "transpose": False,
-            "range": [0.0, 1.0],
-            "mean": None,
-            "std": None,
-            "padding": {"mode": "constant", "value": 255},
-            "batch": 8,
+        digest=digest,
+        modality="SM",
+        stains=["H&E", "H-DAB"],
+        given={
+            "name": "image", "layout": "NCHW", "channels": 3, "colour": "RGB", "size": [256, 256],
+            "spacing_um": SPACING_UM, "fit": "tile", "overlap": 32, "transpose": False, "range": [0.0, 1.0],
+            "mean": None, "std": None, "padding": {"mode": "constant", "value": 255}, "batch": 8,
         },
-        "head": {
-            "kind": "segmentation",
-            "output": "maps",
-            "layout": "NCHW",
-            "activation": "none",
+        head={
+            "kind": "segmentation", "output": "maps", "layout": "NCHW", "activation": "none",
             "classes": [
-                {
-                    "name": "nucleus",
-                    "code": {"value": "84640000", "scheme": "SCT", "meaning": "Nucleus"},
-                    "threshold": 0.5,
-                },
+                {"name": "nucleus", "code": asdict(codes.NUCLEUS), "threshold": 0.5},
                 {"name": "boundary", "threshold": 0.5},
             ],
             "exclusive": False,
             "unit": None,
         },
-        "parameters": {"dab_threshold": threshold},
-        "training": {
-            "data": "H&E tiles of the 2018 Data Science Bowl, stage 1 (CC0), recoloured, and generated slides",
-            "script": "scripts/train/nuclei.py",
-        },
-        "evidence": evidence,
-    }
+        parameters={"dab_threshold": threshold},
+        data="H&E tiles of the 2018 Data Science Bowl, stage 1 (CC0), recoloured, and generated slides",
+        script="nuclei.py",
+        evidence=evidence,
+    )  # fmt: skip
 
 
 def card_of(manifest: dict[str, Any], parts: dict[str, list[Tile]], balanced: float, patches: float) -> str:
@@ -378,7 +333,7 @@ def main() -> None:
         print(f"{steps} steps")
         example = torch.zeros(1, 3, 256, 256)
         common.write_onnx(
-            Probabilities(net),
+            common.Shipped(net, torch.sigmoid),
             example,
             path,
             input_name="image",

@@ -14,11 +14,11 @@ probabilities the way airouter.imaging.layers reads them.
 from __future__ import annotations
 
 import argparse
-import copy
-import multiprocessing as mp
+import itertools
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ sys.path[:0] = [str(ROOT / "plugin"), str(ROOT / "scripts"), str(ROOT / "scripts
 
 import common  # noqa: E402
 
+from airouter.domain import codes  # noqa: E402
 from airouter.imaging import layers  # noqa: E402
 from phantoms import oct as phantom  # noqa: E402
 
@@ -45,22 +46,15 @@ VITREOUS, RETINA, FLUID, BELOW = range(4)
 HELD_OUT = 10_000_000  # seeds from here on are never trained on
 
 
-class Block(nn.Sequential):
-    def __init__(self, i: int, o: int) -> None:
-        super().__init__(
-            nn.Conv2d(i, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True),
-            nn.Conv2d(o, o, 3, padding=1, bias=False), nn.BatchNorm2d(o), nn.ReLU(inplace=True),
-        )  # fmt: skip
-
-
 class Layers(nn.Module):
     """[N, 1, 320, 256] in 0..1 -> logits [N, 4, 320, 256]."""
 
     def __init__(self, widths: tuple[int, ...] = (20, 28, 40, 56, 72)) -> None:
         super().__init__()
         inputs = (8, *widths[:-1])
-        self.down = nn.ModuleList(Block(i, o) for i, o in zip(inputs, widths, strict=True))
-        self.up = nn.ModuleList(Block(widths[k + 1] + widths[k], widths[k]) for k in reversed(range(len(widths) - 1)))
+        self.down = nn.ModuleList(common.Block(i, o) for i, o in zip(inputs, widths, strict=True))
+        pairs = reversed(list(itertools.pairwise(widths)))
+        self.up = nn.ModuleList(common.Block(below + here, here) for here, below in pairs)
         self.head = nn.Conv2d(widths[0], 16, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -78,35 +72,6 @@ class Layers(nn.Module):
         return functional.pixel_shuffle(self.head(y), 2)
 
 
-@dataclass(frozen=True)
-class Progress:
-    """A network and what it has seen: phantoms of seeds 0 to images - 1, in so many steps and runs."""
-
-    net: nn.Module
-    images: int = 0
-    steps: int = 0
-    runs: int = 0
-
-    def keep(self, path: Path) -> None:
-        torch.save({"net": self.net.state_dict(), "images": self.images, "steps": self.steps, "runs": self.runs}, path)
-
-    @staticmethod
-    def load(path: Path) -> Progress:
-        stored = torch.load(path, weights_only=True)
-        net = Layers()
-        net.load_state_dict(stored.pop("net"))
-        return Progress(net, **stored)
-
-
-class Shipped(nn.Module):
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.softmax(self.net(x), dim=1)
-
-
 def sample(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.uint8]]:
     """One B-scan at model size: image [320, 256], boundaries [2, 256] in model rows, fluid fraction 0..255."""
     cv2.setNumThreads(1)
@@ -120,9 +85,7 @@ def sample(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[n
 
 
 def build(seeds: range, processes: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    with mp.get_context("spawn").Pool(processes) as pool:
-        items = pool.map(sample, seeds, chunksize=16)
-    image, both, fluid = (torch.from_numpy(np.stack(part)) for part in zip(*items, strict=True))
+    image, both, fluid = (torch.from_numpy(np.stack(part)) for part in common.pooled(sample, seeds, processes))
     return image, both, fluid
 
 
@@ -176,45 +139,19 @@ def loss_of(logits: torch.Tensor, both: torch.Tensor, fluid: torch.Tensor) -> to
     return entropy + 0.03 * torch.where(rows < 40.0, rows, 40.0 + 0.1 * (rows - 40.0)).mean() + 0.6 * dice.mean()
 
 
-def train(args: argparse.Namespace, begun: Progress) -> Progress:
+def train(args: argparse.Namespace, begun: common.Progress) -> common.Progress:
     device = common.seed_everything(args.seed)
     begin = time.time()
     image, both, fluid = build(range(begun.images, begun.images + args.images), args.processes)
     print(f"{len(image)} phantoms in {time.time() - begin:.0f} s", flush=True)
-    g = torch.Generator().manual_seed(args.seed)
-    net = begun.net.to(device)
-    print(sum(p.numel() for p in net.parameters()), "parameters", flush=True)
-    average = copy.deepcopy(net)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=1e-3)
-    steps = args.epochs * (len(image) // args.batch)
-    begin, step = time.time(), 0
-    running = 0.0
-    while True:
-        order = torch.randperm(len(image), generator=g)
-        for at in range(0, len(image) - args.batch + 1, args.batch):
-            done = max(step / steps, (time.time() - begin) / (args.minutes * 60.0))
-            if done >= 1.0:
-                return Progress(average.cpu(), begun.images + len(image), begun.steps + step, begun.runs + 1)
-            for group in optimiser.param_groups:
-                group["lr"] = args.rate * min(1.0, (step + 1) / 60) * (0.5 + 0.5 * np.cos(np.pi * done)) + 1e-5
-            pick = order[at : at + args.batch]
-            x, b, f = augment(image[pick], both[pick], fluid[pick], g)
-            loss = loss_of(net(x.to(device)).cpu(), b, f)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-            optimiser.step()
-            keep = min(0.99, step / (step + 20.0))
-            with torch.no_grad():
-                for a, v in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
-                    if a.dtype.is_floating_point:
-                        a.mul_(keep).add_(v, alpha=1.0 - keep)
-                    else:
-                        a.copy_(v)
-            running = 0.95 * running + 0.05 * loss.item() if step else loss.item()
-            step += 1
-            if step % 50 == 0:
-                print(f"step {step} done {done:.2f} loss {running:.4f} {time.time() - begin:.0f} s", flush=True)
+
+    def loss(net: nn.Module, pick: torch.Tensor, g: torch.Generator) -> torch.Tensor:
+        x, b, f = augment(image[pick], both[pick], fluid[pick], g)
+        return loss_of(net(x.to(device)).cpu(), b, f)
+
+    return common.fit(
+        begun, loss, args, images=len(image), device=device, weight_decay=1e-3, warm_up=60, memory=0.99, clip=2.0
+    )
 
 
 # --- what the exported file answers, read the way the pipeline reads it ---
@@ -248,6 +185,9 @@ def measure(session: Any, count: int) -> dict[str, float]:
             cst.append(abs(float(t[ok].mean()) - float(p.thickness_um[0][ok].mean())))
         wet = prob[FLUID] >= 0.5
         hit, said, true = hit + (wet & p.fluid[0]).sum(), said + wet.sum(), true + p.fluid[0].sum()
+
+    if not any(trusted):
+        raise SystemExit("no column of the held-out phantoms has a trusted answer: train longer")
 
     def mean(parts: list[Any]) -> float:
         return float(np.concatenate(parts).mean())
@@ -398,23 +338,17 @@ difference is {published}.
 """
 
 
-def _sct(value: str, meaning: str) -> dict[str, str]:
-    return {"value": value, "scheme": "SCT", "meaning": meaning}
-
-
-def finish(done: Progress, args: argparse.Namespace) -> None:
-    """Export, measure and describe: everything in models/oct-layers/."""
-    folder = common.MODELS / NAME
+def finish(done: common.Progress, args: argparse.Namespace) -> None:
+    """Export, measure and describe: everything in the model folder."""
+    folder = args.out
     digest = common.write_onnx(
-        Shipped(done.net).eval(), torch.zeros(1, 1, ROWS, COLS), folder / "model.onnx",
+        common.Shipped(done.net, partial(torch.softmax, dim=1)), torch.zeros(1, 1, ROWS, COLS), folder / "model.onnx",
         input_name="bscan", output_name="classes", dynamic={0: "N"},
     )  # fmt: skip
     session = common.runner(folder / "model.onnx")
     test = phantom.varied(HELD_OUT + 500_000).frames[0]
     test = cv2.resize(test, (COLS, ROWS), interpolation=cv2.INTER_AREA).astype(np.float32)[None, None] / np.float32(255)
-    (answer,) = session.run(None, {"bscan": test})
-    # Rounded, so that the file stays small: the self-test allows 1e-3.
-    np.savez_compressed(folder / "selftest.npz", input=test, output=np.round(answer, 4).astype(np.float32))
+    common.write_selftest(folder, test)
 
     figures = measure(session, args.held_out)
     data = f"phantom B-scans, held-out seeds {HELD_OUT}+"
@@ -433,47 +367,38 @@ def finish(done: Progress, args: argparse.Namespace) -> None:
     theirs = beside_published(session, args.data)
     if theirs is not None:
         published = f"{theirs['ILM']} rows (inner) and {theirs['outer']} rows (outer) of 512"
-    common.write_manifest(
-        folder,
-        {
-            "schema": 1,
-            "name": NAME,
-            "version": VERSION,
-            "title": "Retinal boundaries and fluid in OCT B-scans",
-            "manufacturer": "Orthanc AI Router project",
-            "licence": "AGPL-3.0-or-later",
-            "intended_use": "demonstration",
-            "description": "Vitreous, retina, fluid and what lies below in a macular B-scan; trained on phantoms only.",
-            "weights": {"file": "model.onnx", "sha256": digest},
-            "reads": {"modality": "OPT", "sop_classes": [], "stains": [], "laterality": "optional"},
-            "input": {
-                "name": "bscan", "layout": "NCHW", "channels": 1, "colour": "GRAY", "size": [ROWS, COLS],
-                "spacing_um": None, "fit": "stretch", "transpose": False, "range": [0.0, 1.0],
-                "mean": None, "std": None, "padding": {"mode": "constant", "value": 0}, "batch": 4,
-            },
-            "head": {
-                "kind": "segmentation", "output": "classes", "layout": "NCHW", "activation": "none",
-                "classes": [
-                    {"name": "vitreous", "threshold": 0.5},
-                    {"name": "retina", "code": _sct("5665001", "Retina"), "threshold": 0.5},
-                    {"name": "fluid", "code": _sct("32457005", "Body fluid"), "threshold": 0.5},
-                    {"name": "below", "threshold": 0.5},
-                ],
-                "exclusive": True,
-                "unit": None,
-            },
-            "parameters": {},
-            "training": {
-                "data": f"{done.images} generated B-scans (scripts/phantoms/oct.py), no real ones",
-                "script": "scripts/train/oct_layers.py",
-            },
-            "evidence": evidence,
+    manifest = common.manifest_of(
+        name=NAME,
+        version=VERSION,
+        title="Retinal boundaries and fluid in OCT B-scans",
+        intended_use="demonstration",
+        description="Vitreous, retina, fluid and what lies below in a macular B-scan; trained on phantoms only.",
+        digest=digest,
+        modality="OPT",
+        given={
+            "name": "bscan", "layout": "NCHW", "channels": 1, "colour": "GRAY", "size": [ROWS, COLS],
+            "spacing_um": None, "fit": "stretch", "transpose": False, "range": [0.0, 1.0],
+            "mean": None, "std": None, "padding": {"mode": "constant", "value": 0}, "batch": 4,
         },
+        head={
+            "kind": "segmentation", "output": "classes", "layout": "NCHW", "activation": "none",
+            "classes": [
+                {"name": "vitreous", "threshold": 0.5},
+                {"name": "retina", "code": asdict(codes.RETINA), "threshold": 0.5},
+                {"name": "fluid", "code": asdict(codes.FLUID), "threshold": 0.5},
+                {"name": "below", "threshold": 0.5},
+            ],
+            "exclusive": True,
+            "unit": None,
+        },
+        data=f"{done.images} generated B-scans (scripts/phantoms/oct.py), no real ones",
+        script="oct_layers.py",
+        evidence=evidence,
     )  # fmt: skip
+    common.write_manifest(folder, manifest)
     text = CARD.format(
         version=VERSION, digest=digest, not_a_device=common.NOT_A_DEVICE, rows=ROWS, cols=COLS, images=done.images,
-        last=done.images - 1,
-          seed=args.seed, steps=done.steps, runs=done.runs, batch=args.batch, held=args.held_out,
+        last=done.images - 1, seed=args.seed, steps=done.steps, runs=done.runs, batch=args.batch, held=args.held_out,
         table=common.evidence_table(evidence), axial=axial, spacing=spacing, hand=hand, published=published,
     )  # fmt: skip
     (folder / "card.md").write_text(text, encoding="utf-8")
@@ -481,26 +406,10 @@ def finish(done: Progress, args: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--minutes", type=float, default=15.0, help="training stops here, whatever the epochs; 0: none")
-    parser.add_argument("--data", type=Path, default=common.DATA, help="real B-scans to look at after training")
-    parser.add_argument("--images", type=int, default=1600)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--rate", type=float, default=3e-3, help="learning rate at its highest")
-    parser.add_argument("--seed", type=int, default=2)
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--held-out", type=int, default=200)
-    parser.add_argument("--checkpoint", type=Path, help="keep the trained weights there")
-    parser.add_argument("--start", type=Path, help="go on from the weights kept there, with new phantoms")
-    args = parser.parse_args()
-    cv2.setNumThreads(1)
-    done = Progress.load(args.start) if args.start else Progress(Layers())
-    if args.minutes > 0.0:
-        done = train(args, done)
-    if args.checkpoint:
-        done.keep(args.checkpoint)
-    finish(done, args)
+    parser = common.arguments(
+        __doc__, NAME, epochs=8, minutes=15.0, images=1600, batch=8, rate=3e-3, seed=2, held_out=200
+    )
+    common.run(parser.parse_args(), Layers(), train, finish)
 
 
 if __name__ == "__main__":

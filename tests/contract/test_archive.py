@@ -467,3 +467,19 @@ def test_revisions_are_respected_when_marking(tmp_path: Path, uid: str) -> None:
             subject.archive.mark(subject.study_of(ds), {"priority": value})
         assert subject.marks(subject.study_of(ds)) == {"priority": "STAT"}
         process.kill()
+
+
+@pytest.mark.orthanc
+def test_a_study_has_one_label_of_ours_and_keeps_those_of_others(plain: OrthancProcess, uid: str) -> None:
+    if not plain.rest.get("/system").json().get("HasLabels"):
+        pytest.skip("this Orthanc has no labels (1.12.0 and later have)")
+    subject = on(plain, plain.storage)
+    ds = volume(uid)
+    subject.arrive(ds)
+    labels = f"/studies/{subject.study_of(ds)}/labels"
+    plain.rest.put(f"{labels}/teaching", content=b"").raise_for_status()
+    for priority in ("HIGH", "STAT", "STAT"):
+        subject.archive.mark(subject.study_of(ds), {"priority": priority})
+        assert set(plain.rest.get(labels).json()) == {"teaching", f"ai-{priority.lower()}"}
+    subject.archive.mark(subject.study_of(ds), {"reason": "none of these changes a label"})
+    assert set(plain.rest.get(labels).json()) == {"teaching", "ai-stat"}

@@ -18,6 +18,7 @@ from airouter.adapters.durable import DurableQueue, Patience
 from airouter.domain.job import Discontinuation, Job, JobState
 from airouter.domain.priority import Priority
 from airouter.errors import ArchiveUnavailable, JobCanceled, JournalUnavailable, PixelDataError
+from airouter.ports import JobRecord
 from tests.contract.test_journal import job
 from tests.postgresql_process import postgresql
 
@@ -90,6 +91,35 @@ def at(key: str, priority: Priority = Priority.ROUTINE) -> Job:
     return dataclasses.replace(job(key), priority=priority)
 
 
+def failing(failure: Exception) -> Callable[[str], None]:
+    """A job that always fails so."""
+
+    def work(key: str) -> None:
+        raise failure
+
+    return work
+
+
+def held(until: threading.Event) -> Callable[[str], None]:
+    """A job that hears nothing and ends once it is let go."""
+    return lambda key: bool(until.wait(30)) and None
+
+
+def begin(bench: Bench, key: str) -> None:
+    """Enqueue a job and wait until it is the last to have begun."""
+    assert bench.queue is not None
+    count = len(bench.ran)
+    bench.queue.enqueue(at(key))
+    bench.wait(lambda: bench.ran[count:] == [key])
+
+
+def begin_one_that_waits_for_a_retry(bench: Bench) -> DurableQueue:
+    queue = bench.launch(patience=Patience(first=3600))
+    bench.behaviour["k"] = failing(ArchiveUnavailable("x"))
+    begin(bench, "k")
+    return queue
+
+
 def test_hundreds_of_enqueues_are_one_run(bench: Bench) -> None:
     queue = bench.launch(workers=2)
     threads = [threading.Thread(target=lambda: [queue.enqueue(at("same")) for _ in range(30)]) for _ in range(10)]
@@ -109,9 +139,8 @@ def test_hundreds_of_enqueues_are_one_run(bench: Bench) -> None:
 def test_the_most_urgent_goes_first(bench: Bench) -> None:
     queue = bench.launch()
     go = threading.Event()
-    bench.behaviour["first"] = lambda key: bool(go.wait(20)) and None
-    queue.enqueue(at("first"))
-    bench.wait(lambda: bench.ran == ["first"])
+    bench.behaviour["first"] = held(go)
+    begin(bench, "first")
     for key, priority in (
         ("low", "LOW"),
         ("routine", "ROUTINE"),
@@ -165,11 +194,7 @@ def test_transient_trouble_is_tried_again(bench: Bench) -> None:
 
 def test_transient_trouble_ends_in_failure_at_last(bench: Bench) -> None:
     queue = bench.launch()
-
-    def work(key: str) -> None:
-        raise ArchiveUnavailable("disk full")
-
-    bench.behaviour["k"] = work
+    bench.behaviour["k"] = failing(ArchiveUnavailable("disk full"))
     queue.enqueue(at("k"))
     bench.wait(lambda: bool(bench.abandoned))
     assert bench.ran == ["k"] * QUICK.attempts
@@ -178,14 +203,8 @@ def test_transient_trouble_ends_in_failure_at_last(bench: Bench) -> None:
 
 def test_a_failure_is_told_once_and_others_go_on(bench: Bench) -> None:
     queue = bench.launch()
-
-    def broken(key: str) -> None:
-        raise PixelDataError("truncated")
-
-    def surprise(key: str) -> None:
-        raise ZeroDivisionError("PATIENT^NAME")
-
-    bench.behaviour.update(broken=broken, surprise=surprise)
+    surprise = ZeroDivisionError("PATIENT^NAME")
+    bench.behaviour.update(broken=failing(PixelDataError("truncated")), surprise=failing(surprise))
     bench.journal_is_down = 2
     for key in ("broken", "surprise", "fine"):
         queue.enqueue(at(key))
@@ -215,7 +234,7 @@ def test_pauses_grow_up_to_a_limit(pause: float) -> None:
 def test_a_waiting_job_can_be_canceled(bench: Bench) -> None:
     queue = bench.launch()
     go = threading.Event()
-    bench.behaviour["first"] = lambda key: bool(go.wait(20)) and None
+    bench.behaviour["first"] = held(go)
     for key in ("first", "second", "third"):
         queue.enqueue(at(key))
     bench.wait(lambda: bench.ran == ["first"])
@@ -243,8 +262,7 @@ def test_a_running_job_is_canceled_and_gives_its_place_back(bench: Bench) -> Non
     queue = bench.launch()
     for n in range(3):
         bench.behaviour[f"k{n}"] = until_interrupted(bench)
-        queue.enqueue(at(f"k{n}"))
-        bench.wait(lambda n=n: len(bench.ran) == n + 1)  # type: ignore[misc]
+        begin(bench, f"k{n}")
         queue.cancel(f"k{n}")
     queue.enqueue(at("last"))
     bench.wait_status("last", "SUCCESS")
@@ -253,14 +271,7 @@ def test_a_running_job_is_canceled_and_gives_its_place_back(bench: Bench) -> Non
 
 
 def test_a_job_that_waits_for_a_retry_can_be_canceled(bench: Bench) -> None:
-    queue = bench.launch(patience=Patience(first=3600))
-
-    def work(key: str) -> None:
-        raise ArchiveUnavailable("x")
-
-    bench.behaviour["k"] = work
-    queue.enqueue(at("k"))
-    bench.wait(lambda: bench.ran == ["k"])
+    queue = begin_one_that_waits_for_a_retry(bench)
     queue.cancel("k")
     queue.enqueue(at("last"))
     bench.wait_status("last", "SUCCESS")
@@ -271,23 +282,17 @@ def test_retry_runs_it_again(bench: Bench, how: str) -> None:
     queue = bench.launch()
     before = 1
     if how == "failed":
-
-        def broken(key: str) -> None:
-            raise PixelDataError("x")
-
-        bench.behaviour["k"] = broken
+        bench.behaviour["k"] = failing(PixelDataError("x"))
         queue.enqueue(at("k"))
         bench.wait(lambda: bool(bench.abandoned))
     elif how == "canceled while running":
         bench.behaviour["k"] = until_interrupted(bench)
-        queue.enqueue(at("k"))
-        bench.wait(lambda: bench.ran == ["k"])
+        begin(bench, "k")
         queue.cancel("k")
     elif how == "canceled while waiting":
         go = threading.Event()
-        bench.behaviour["blocker"] = lambda key: bool(go.wait(20)) and None
-        queue.enqueue(at("blocker"))
-        bench.wait(lambda: bench.ran == ["blocker"])
+        bench.behaviour["blocker"] = held(go)
+        begin(bench, "blocker")
         queue.enqueue(at("k"))
         queue.cancel("k")
         go.set()
@@ -309,9 +314,8 @@ def test_resume_queues_what_is_missing_or_ended_and_nothing_else(bench: Bench) -
     queue.resume(at("missing"))
     bench.wait(lambda: bench.ran == ["missing", "missing"])
     go = threading.Event()
-    bench.behaviour["running"] = lambda key: bool(go.wait(20)) and None
-    queue.enqueue(at("running"))
-    bench.wait(lambda: bench.ran[-1] == "running")
+    bench.behaviour["running"] = held(go)
+    begin(bench, "running")
     queue.enqueue(at("waiting"))
     for _ in range(3):
         queue.resume(at("running"))
@@ -340,14 +344,7 @@ def test_a_clean_stop_interrupts_and_the_next_launch_goes_on(bench: Bench) -> No
 
 def test_a_stop_does_not_wait_for_a_pause_and_leaves_no_thread(bench: Bench) -> None:
     before = set(threading.enumerate())
-    queue = bench.launch(patience=Patience(first=3600))
-
-    def work(key: str) -> None:
-        raise ArchiveUnavailable("x")
-
-    bench.behaviour["k"] = work
-    queue.enqueue(at("k"))
-    bench.wait(lambda: bench.ran == ["k"])
+    queue = begin_one_that_waits_for_a_retry(bench)
     assert queue.stop(5)
     left = {t for t in threading.enumerate() if t not in before and not t.daemon}
     for thread in left:
@@ -359,9 +356,8 @@ def test_a_stop_does_not_wait_for_a_pause_and_leaves_no_thread(bench: Bench) -> 
 def test_a_job_that_does_not_listen_is_left_behind(bench: Bench) -> None:
     queue = bench.launch()
     go = threading.Event()
-    bench.behaviour["deaf"] = lambda key: bool(go.wait(30)) and None
-    queue.enqueue(at("deaf"))
-    bench.wait(lambda: bench.ran == ["deaf"])
+    bench.behaviour["deaf"] = held(go)
+    begin(bench, "deaf")
     assert not queue.stop(0.1)
     go.set()
     bench.behaviour.clear()
@@ -437,16 +433,21 @@ def child(folder: Path, mode: str, workers: int, keys: str = "") -> int:
     ).returncode
 
 
+def recorded(folder: Path, *keys: str) -> list[JobRecord]:
+    """What the journal of the ended processes says of these jobs."""
+    journal = DatabaseJournal(f"sqlite:///{folder}/journal.db")
+    found = [journal.job(key) for key in keys]
+    journal.close()
+    assert None not in found
+    return [record for record in found if record is not None]
+
+
 def test_a_job_that_kills_the_process_twice_is_parked(tmp_path: Path) -> None:
     assert child(tmp_path, "first", 1, "poison,other") == -signal.SIGKILL
     assert child(tmp_path, "again", 1) == -signal.SIGKILL
     assert child(tmp_path, "again", 1) == 0
     assert (tmp_path / "ran").read_text().split() == ["poison", "poison", "other"]
-    journal = DatabaseJournal(f"sqlite:///{tmp_path}/journal.db")
-    poison, other = journal.job("poison"), journal.job("other")
-    journal.close()
-    assert poison is not None
-    assert other is not None
+    poison, other = recorded(tmp_path, "poison", "other")
     assert (poison.state, poison.discontinuation) == (JobState.CANCELED, Discontinuation.POISON)
     assert "died 2 times" in (poison.reason or "")
     assert other.state is JobState.COMPLETED
@@ -460,11 +461,7 @@ def test_a_job_beside_the_poison_is_not_parked_with_it(tmp_path: Path) -> None:
         code, starts = child(tmp_path, "again", 2), starts + 1
     assert code == 0
     assert starts == 3
-    journal = DatabaseJournal(f"sqlite:///{tmp_path}/journal.db")
-    poison, innocent = journal.job("poison"), journal.job("innocent")
-    journal.close()
-    assert poison is not None
-    assert innocent is not None
+    poison, innocent = recorded(tmp_path, "poison", "innocent")
     assert (poison.state, poison.discontinuation) == (JobState.CANCELED, Discontinuation.POISON)
     assert innocent.state is JobState.COMPLETED
 

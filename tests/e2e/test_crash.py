@@ -1,6 +1,10 @@
 """What a crash, a stop, a second process or a cleared log may not do: lose a result, or make it twice."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,20 +15,37 @@ from tests.router_process import RouterProcess
 pytestmark = pytest.mark.orthanc
 
 
-def in_progress(router: RouterProcess, study: str) -> dict[str, object] | None:
+@dataclass(frozen=True)
+class Analysis:
+    """A router that is in the middle of a slide."""
+
+    router: RouterProcess
+    study: str
+    sources: int  # how many instances the slide has
+    job: dict[str, Any]  # as it was when the first patches were done
+
+
+def in_progress(router: RouterProcess, study: str) -> dict[str, Any] | None:
     """The study's job once it has done at least one patch and is not finished."""
     jobs = router.jobs(study)
     running = [j for j in jobs if j["state"] == "IN PROGRESS" and j["progress"] and j["progress"]["done"] > 0]
     return running[0] if running else None
 
 
-def test_kill_in_mid_job_and_restart_gives_exactly_one_result(tmp_path: Path) -> None:
+@contextmanager
+def slide_in_analysis(folder: Path) -> Iterator[Analysis]:
     _, instances = stained_slide(2048)
     study = instances[0].StudyInstanceUID
-    with RouterProcess(tmp_path) as router:
+    with RouterProcess(folder) as router:
         router.wait_state()
         router.c_store(*instances)
-        router.until(lambda: in_progress(router, study), "a job in progress")
+        job = router.until(lambda: in_progress(router, study), "a job in progress")
+        yield Analysis(router, study, len(instances), job)
+
+
+def test_kill_in_mid_job_and_restart_gives_exactly_one_result(tmp_path: Path) -> None:
+    with slide_in_analysis(tmp_path) as analysis:
+        router, study = analysis.router, analysis.study
         router.kill()
         router.start()
         router.wait_state()
@@ -32,18 +53,14 @@ def test_kill_in_mid_job_and_restart_gives_exactly_one_result(tmp_path: Path) ->
         assert (job["state"], job["attempts"]) == ("COMPLETED", 2)
         (result,) = router.results(study)
         written = len(result["evidence"])
-        assert router.instance_count(study) == len(instances) + written
+        assert router.instance_count(study) == analysis.sources + written
         # The sources were never touched, and nothing was written twice under other UIDs.
         assert len({o.SOPInstanceUID for o in router.evidence(study)}) == written
 
 
 def test_a_clean_stop_interrupts_and_the_next_start_finishes(tmp_path: Path) -> None:
-    _, instances = stained_slide(2048)
-    study = instances[0].StudyInstanceUID
-    with RouterProcess(tmp_path) as router:
-        router.wait_state()
-        router.c_store(*instances)
-        router.until(lambda: in_progress(router, study), "a job in progress")
+    with slide_in_analysis(tmp_path) as analysis:
+        router, study = analysis.router, analysis.study
         router.stop()  # fails unless Orthanc ends by itself with return code 0
         router.start()
         router.wait_state()
@@ -66,30 +83,22 @@ def test_what_arrived_while_the_router_was_off_is_found_even_without_a_change_lo
 
 
 def test_a_canceled_job_stops_and_leaves_nothing(tmp_path: Path) -> None:
-    _, instances = stained_slide(2048)
-    study = instances[0].StudyInstanceUID
-    with RouterProcess(tmp_path) as router:
-        router.wait_state()
-        router.c_store(*instances)
-        job = router.until(lambda: in_progress(router, study), "a job in progress")
-        answer = router.rest.delete(f"/ai/jobs/{job['key']}", headers={"X-Requested-With": "test"})
+    with slide_in_analysis(tmp_path) as analysis:
+        router, study, key = analysis.router, analysis.study, analysis.job["key"]
+        answer = router.rest.delete(f"/ai/jobs/{key}", headers={"X-Requested-With": "test"})
         assert answer.status_code == 202, answer.text
         (ended,) = router.wait_jobs(study)
         assert (ended["state"], ended["discontinuation"]) == ("CANCELED", "operator")
         again = router.rest.post("/ai/jobs", json={"study": study, "retry": True})
-        assert again.json()["jobs"] == [job["key"]]
+        assert again.json()["jobs"] == [key]
         router.until(lambda: router.jobs(study)[0]["state"] == "COMPLETED", "the retried job")
         assert len(router.results(study)) == 1
 
 
 def test_a_study_deleted_in_mid_job_does_not_come_back(tmp_path: Path) -> None:
-    _, instances = stained_slide(2048)
-    study = instances[0].StudyInstanceUID
-    with RouterProcess(tmp_path) as router:
-        router.wait_state()
-        router.c_store(*instances)
-        job = router.until(lambda: in_progress(router, study), "a job in progress")
-        assert router.rest.delete(f"/studies/{job['study_id']}").status_code == 200
+    with slide_in_analysis(tmp_path) as analysis:
+        router, study = analysis.router, analysis.study
+        assert router.rest.delete(f"/studies/{analysis.job['study_id']}").status_code == 200
         (ended,) = router.wait_jobs(study)
         assert (ended["state"], ended["discontinuation"]) == ("CANCELED", "source deleted")
         assert router.instance_count(study) == 0

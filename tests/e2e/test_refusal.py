@@ -151,3 +151,11 @@ def test_a_model_that_answers_nan_fails_the_job_and_nothing_is_stored(tmp_path: 
         assert (job["state"], job["discontinuation"]) == ("CANCELED", "failure"), job
         assert "ModelOutputError" in job["reason"]
         assert router.instance_count(source.StudyInstanceUID) == 1
+
+
+def test_orthanc_starts_and_serves_without_the_routers_packages(tmp_path: Path) -> None:
+    process = RouterProcess.without_packages(tmp_path)
+    with process:
+        assert "AI router not loaded: ModuleNotFoundError" in process.output()
+        assert process.upload(part10(photograph()))["Status"] == "Success"
+        assert process.rest.get("/ai/health").status_code == 404

@@ -12,12 +12,13 @@ from airouter.domain.model import Fit, Head, HeadKind, Model, ModelClass, ModelI
 from airouter.domain.study import SOURCE_SOP_CLASSES, Instance, Modality
 from airouter.imaging.frames import dataset_frames
 from airouter.imaging.reader import open_images
+from tests import samples
 
 LAYERS = ("vitreous", "retina", "fluid", "below")
 
 
 def job(pipeline: str = "p", **parameters: Any) -> Job:
-    return Job("key", "study", "1.2", "1.2.3", Modality.SM, (), pipeline, "1", "m", "1", "00", parameters)
+    return samples.job(pipeline=pipeline, parameters=parameters)
 
 
 def model(
@@ -37,15 +38,7 @@ def model(
     exclusive: bool = False,
 ) -> Model:
     coded = tuple(ModelClass(name, Code(name[:16], "99TEST", name)) for name in classes)
-    return Model(
-        name="oracle",
-        version="1",
-        title="Oracle",
-        manufacturer="tests",
-        licence="AGPL-3.0-or-later",
-        intended_use="demonstration",
-        description="knows the truth",
-        sha256="00",
+    return samples.model(
         reads=Reads(modality, (), stains, laterality_required),
         input=ModelInput(
             "x", "NCHW", channels, "RGB" if channels == 3 else "GRAY", size, spacing_um, fit, overlap, batch=batch

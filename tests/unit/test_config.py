@@ -78,6 +78,7 @@ def test_a_wrong_section_names_the_path(section: dict[str, Any], path: str, reas
     [
         ({"RegisteredUsers": {"orthanc": "orthanc"}}, "RegisteredUsers.orthanc"),
         ({"RegisteredUsers": {}}, "RegisteredUsers"),
+        ({"RegisteredUsers": ["airouter"]}, "RegisteredUsers"),
         ({"RemoteAccessAllowed": True, "AuthenticationEnabled": False}, "AuthenticationEnabled"),
         ({"HttpServerEnabled": False}, "HttpServerEnabled"),
         ({"AIRouter": []}, "AIRouter"),

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from pydicom.sr.codedict import codes
+from pydicom.sr.codedict import codes as standard
 
-from airouter.imaging import stain as stains
+from airouter.domain import codes
+from airouter.domain.code import Code
 from airouter.imaging.stain import stain
 from phantoms import dicom
 from tests.images import read
@@ -40,15 +41,15 @@ def test_the_stain_is_what_the_codes_say(made):
 @pytest.mark.parametrize(
     ("named", "expected"),
     [
-        ([stains.HEMATOXYLIN, stains.SPIRIT_SOLUBLE_EOSIN], "H&E"),
-        ([stains.H_AND_E_METHOD], "H&E"),
-        ([stains.HEMATOXYLIN, "DAB"], "H-DAB"),
-        ([stains.HEMATOXYLIN, stains.IMMUNOHISTOCHEMISTRY], "H-DAB"),
-        ([stains.HEMATOXYLIN], None),
-        ([stains.WATER_SOLUBLE_EOSIN], None),
-        ([stains.HEMATOXYLIN, stains.WATER_SOLUBLE_EOSIN, "DAB"], None),
-        ([stains.HEMATOXYLIN, stains.IMMUNOHISTOCHEMISTRY, "Fast Red"], None),
-        ([stains.HEMATOXYLIN, "DAB-like dye"], None),
+        ([codes.HEMATOXYLIN, codes.SPIRIT_SOLUBLE_EOSIN], "H&E"),
+        ([codes.H_AND_E_METHOD], "H&E"),
+        ([codes.HEMATOXYLIN, "DAB"], "H-DAB"),
+        ([codes.HEMATOXYLIN, codes.IMMUNOHISTOCHEMISTRY], "H-DAB"),
+        ([codes.HEMATOXYLIN], None),
+        ([codes.WATER_SOLUBLE_EOSIN], None),
+        ([codes.HEMATOXYLIN, codes.WATER_SOLUBLE_EOSIN, "DAB"], None),
+        ([codes.HEMATOXYLIN, codes.IMMUNOHISTOCHEMISTRY, "Fast Red"], None),
+        ([codes.HEMATOXYLIN, "DAB-like dye"], None),
         (["H&E"], None),
         ([], None),
     ],
@@ -59,8 +60,8 @@ def test_only_combinations_without_doubt_are_recognised(named, expected):
 
 
 def test_a_further_stain_makes_it_another_stain():
-    saffron = stains.Code(codes.SCT.SaffronStain.value, "SCT", "saffron stain")
-    assert stain(substances(stains.HEMATOXYLIN, stains.WATER_SOLUBLE_EOSIN, saffron)) is None
+    saffron = Code(standard.SCT.SaffronStain.value, "SCT", "saffron stain")
+    assert stain(substances(codes.HEMATOXYLIN, codes.WATER_SOLUBLE_EOSIN, saffron)) is None
 
 
 def test_a_substance_of_another_processing_step_is_no_stain():
@@ -82,16 +83,16 @@ def test_specimens_that_differ_leave_the_stain_unknown():
 
 def test_codes_are_those_of_the_standard():
     for code, listed in (
-        (stains.STAINING, codes.SCT.Staining),
-        (stains.HEMATOXYLIN, codes.cid8112.HematoxylinStain),
-        (stains.WATER_SOLUBLE_EOSIN, codes.cid8112.WaterSolubleEosinStain),
-        (stains.SPIRIT_SOLUBLE_EOSIN, codes.cid8112.SpiritSolubleEosinStain),
-        (stains.BLUE_SHADE_EOSIN, codes.cid8112.BlueShadeEosinStain),
-        (stains.H_AND_E_METHOD, codes.cid8130.HematoxylinAndEosinStainMethod),
-        (stains.IMMUNOHISTOCHEMISTRY, codes.cid8131.Immunohistochemistry),
-        (stains.USING_SUBSTANCE, codes.SCT.UsingSubstance),
-        (stains.PROCESSING_TYPE, codes.DCM.ProcessingType),
-        (stains.PROCESSING_STEP_DESCRIPTION, codes.DCM.ProcessingStepDescription),
+        (codes.STAINING, standard.SCT.Staining),
+        (codes.HEMATOXYLIN, standard.cid8112.HematoxylinStain),
+        (codes.WATER_SOLUBLE_EOSIN, standard.cid8112.WaterSolubleEosinStain),
+        (codes.SPIRIT_SOLUBLE_EOSIN, standard.cid8112.SpiritSolubleEosinStain),
+        (codes.BLUE_SHADE_EOSIN, standard.cid8112.BlueShadeEosinStain),
+        (codes.H_AND_E_METHOD, standard.cid8130.HematoxylinAndEosinStainMethod),
+        (codes.IMMUNOHISTOCHEMISTRY, standard.cid8131.Immunohistochemistry),
+        (codes.USING_SUBSTANCE, standard.SCT.UsingSubstance),
+        (codes.PROCESSING_TYPE, standard.DCM.ProcessingType),
+        (codes.PROCESSING_STEP_DESCRIPTION, standard.DCM.ProcessingStepDescription),
     ):
         assert (code.value, code.scheme) == (listed.value, listed.scheme_designator)
 

@@ -24,9 +24,10 @@ def picture(path: str) -> Pixels:
     return np.ascontiguousarray(read[..., ::-1])
 
 
-def predictor(models: Path, file: str, content: dict[str, Any]) -> Predictor:
-    write(models, content, data(f"models/{file}"))
-    return ModelRepository(models).get(content["name"])
+def predictor(models: Path, file: str, name: str, **changes: Any) -> Predictor:
+    """The published weights under a manifest of ours; `changes` as in `manifest`."""
+    write(models, manifest(name, **changes), data(f"models/{file}"))
+    return ModelRepository(models).get(name)
 
 
 def test_tissue_is_found_where_tissue_is(tmp_path: Path) -> None:
@@ -34,22 +35,17 @@ def test_tissue_is_found_where_tissue_is(tmp_path: Path) -> None:
     model = predictor(
         tmp_path,
         "superfast_tissue.onnx",
-        manifest(
-            "superfast-tissue",
-            licence="MIT",
-            reads={"modality": "SM"},
-            input={
-                "name": "input",
-                "layout": "NHWC",
-                "channels": 3,
-                "colour": "RGB",
-                "size": [500, 500],
-                "fit": "letterbox",
-                "range": [0.0, 1.0],
-                "padding": {"value": 255},
-            },
-            head={"kind": "segmentation", "output": "cropping2d_12", "layout": "NHWC", "classes": classes("tissue")},
-        ),
+        "superfast-tissue",
+        licence="MIT",
+        reads__modality="SM",
+        input__name="input",
+        input__layout="NHWC",
+        input__size=[500, 500],
+        input__fit="letterbox",
+        input__padding={"value": 255},
+        head__output="cropping2d_12",
+        head__layout="NHWC",
+        head__classes=classes("tissue"),
     )
     openslide = pytest.importorskip("openslide")
     with openslide.OpenSlide(str(data("slides/cmu-1-small-region.svs"))) as slide:
@@ -80,31 +76,23 @@ LAYERS = {
 
 
 def relaynet(models: Path, **changes: Any) -> Predictor:
-    names = ("vitreous", *LAYERS, "below")
-    content = manifest(
+    return predictor(
+        models,
+        "relaynet_oct_layers.onnx",
         "relaynet",
         licence="MIT",
-        reads={"modality": "OPT"},
-        input={
-            "name": "oct",
-            "layout": "NCHW",
-            "channels": 1,
-            "colour": "GRAY",
-            "size": [512, 512],
-            "fit": "stretch",
-            "transpose": True,
-            "range": [0.0, 1.0],
-        },
-        head={
-            "kind": "segmentation",
-            "output": "logits",
-            "activation": "softmax",
-            "exclusive": True,
-            "classes": classes(*names),
-        },
+        reads__modality="OPT",
+        input__name="oct",
+        input__channels=1,
+        input__colour="GRAY",
+        input__size=[512, 512],
+        input__transpose=True,
+        head__output="logits",
+        head__activation="softmax",
+        head__exclusive=True,
+        head__classes=classes("vitreous", *LAYERS, "below"),
+        **changes,
     )
-    content["input"] |= changes
-    return predictor(models, "relaynet_oct_layers.onnx", content)
 
 
 def test_layers_agree_with_the_published_picture(tmp_path: Path) -> None:
@@ -131,7 +119,7 @@ def test_layers_agree_with_the_published_picture(tmp_path: Path) -> None:
 def test_layers_in_the_wrong_range_are_not_found(tmp_path: Path) -> None:
     """The manifest's range reaches the network: with 0..255 it answers background, as its authors' users know."""
     upright = np.ascontiguousarray(picture("oct/relaynet_notebook_bscan_512.png")[..., 0].T)
-    found = whole(relaynet(tmp_path, range=[0.0, 255.0]), upright).argmax(axis=0)
+    found = whole(relaynet(tmp_path, input__range=[0.0, 255.0]), upright).argmax(axis=0)
     assert np.isin(found, (0, 8)).mean() > 0.99
 
 
@@ -140,27 +128,15 @@ def test_disc_lies_in_the_fundus_and_cup_in_the_disc(tmp_path: Path) -> None:
     model = predictor(
         tmp_path,
         "automorph_disc_cup_28.onnx",
-        manifest(
-            "automorph-disc-cup",
-            licence="Apache-2.0",
-            reads={"modality": "OP"},
-            input={
-                "name": "image",
-                "layout": "NCHW",
-                "channels": 3,
-                "colour": "RGB",
-                "size": [512, 512],
-                "fit": "letterbox",
-                "range": [0.0, 1.0],
-            },
-            head={
-                "kind": "segmentation",
-                "output": "logits",
-                "activation": "softmax",
-                "exclusive": True,
-                "classes": classes("background", "disc", "cup"),
-            },
-        ),
+        "automorph-disc-cup",
+        licence="Apache-2.0",
+        input__name="image",
+        input__size=[512, 512],
+        input__fit="letterbox",
+        head__output="logits",
+        head__activation="softmax",
+        head__exclusive=True,
+        head__classes=classes("background", "disc", "cup"),
     )
     image = picture("fundus/example1.jpg")
     found = whole(model, image).argmax(axis=0)

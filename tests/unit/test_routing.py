@@ -10,16 +10,11 @@ from airouter.evidence.identity import MANUFACTURER
 from airouter.pipelines import PIPELINES
 from airouter.services.routing import Routed, Router
 from tests.headers import OP, OPT, SR, attributes, instance, level, study
+from tests.samples import model
 
 CLASSES = tuple(ModelClass(name) for name in PIPELINES["fundus-quality"].classes)
-MODEL = Model(
+MODEL = model(
     name="quality",
-    version="1",
-    title="t",
-    manufacturer="m",
-    licence="MIT",
-    intended_use="research",
-    description="d",
     sha256="0" * 64,
     reads=Reads(Modality.OP),
     input=ModelInput("x", "NCHW", 3, "RGB", (8, 8), fit=Fit.LETTERBOX),
@@ -29,9 +24,9 @@ ROUTE = Route("eyes", "fundus-quality", "quality", (Condition(("Modality",), any
 
 
 def route(
-    found: Study, *routes: Route, ours: set[str] | None = None, model: Model = MODEL, final: bool = False
+    found: Study, *routes: Route, ours: set[str] | None = None, using: Model = MODEL, final: bool = False
 ) -> Routed:
-    router = Router(routes or (ROUTE,), lambda: {"quality": model})
+    router = Router(routes or (ROUTE,), lambda: {"quality": using})
     return router.route(found, quiet=True, ours=ours or set(), final=final)
 
 
@@ -64,7 +59,7 @@ def test_a_pipeline_of_another_modality_is_skipped() -> None:
 
 def test_a_model_that_reads_other_sop_classes_is_skipped() -> None:
     narrow = replace(MODEL, reads=Reads(Modality.OP, sop_classes=("1.2.840.10008.5.1.4.1.1.77.1.5.2",)))
-    assert "does not read this SOP class" in route(study(instance("1")), model=narrow).decisions[0].reason
+    assert "does not read this SOP class" in route(study(instance("1")), using=narrow).decisions[0].reason
 
 
 def test_a_modality_that_contradicts_the_sop_class_is_not_analysed() -> None:
@@ -101,7 +96,7 @@ def test_the_key_follows_bytes_weights_and_parameters_and_nothing_else() -> None
     one = route(study(instance("1"))).jobs[0]
     again = route(study(instance("1")), replace(ROUTE, name="another name")).jobs[0]
     changed_bytes = route(study(replace(instance("1"), digest="other"))).jobs[0]
-    changed_weights = route(study(instance("1")), model=replace(MODEL, sha256="1" * 64)).jobs[0]
+    changed_weights = route(study(instance("1")), using=replace(MODEL, sha256="1" * 64)).jobs[0]
     changed_parameters = route(study(instance("1")), replace(ROUTE, parameters={"min_pixels": 300})).jobs[0]
     assert one.key == again.key
     assert len({j.key for j in (one, changed_bytes, changed_weights, changed_parameters)}) == 4

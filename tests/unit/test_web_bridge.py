@@ -1,8 +1,10 @@
 """The bridge on its own: what it copies, what it writes, and what happens when the pool is full, slow or gone."""
 
+import gc
 import json
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -18,10 +20,13 @@ from tests.web_services import PATIENT, RUNNING, Fake, filled
 
 
 class Output:
-    """RestOutput as the plugin's versions have it: 4 wants text and length, 5 and later bytes."""
+    """RestOutput as the plugin's versions have it: 4 wants text and length, 5 and later bytes.
 
-    def __init__(self, version: int = 5) -> None:
-        self.version = version
+    `adds_type`: as Orthanc does from 1.12.2 on, add a Content-Type to whatever has a body and is not 200.
+    """
+
+    def __init__(self, version: int = 5, adds_type: bool = False) -> None:
+        self.version, self.adds_type = version, adds_type
         self.headers: dict[str, str] = {}
         self.status = 0
         self.body = b""
@@ -38,25 +43,32 @@ class Output:
         assert arguments[0] not in (200, 405), "Orthanc refuses these here"
         body = arguments[1]
         self.status, self.body = arguments[0], body.encode()[: arguments[2]] if isinstance(body, str) else body
+        if self.adds_type and self.body:
+            self.SetHttpHeader("Content-Type", "text/plain")
 
     def SendMethodNotAllowed(self, allowed: str) -> None:  # noqa: N802
         assert not self.status
         self.status, self.headers = 405, {"Allow": allowed}
 
     def SetHttpHeader(self, name: str, value: str) -> None:  # noqa: N802
-        assert name not in self.headers
+        assert name not in self.headers, "Orthanc would send both"
         self.headers[name] = value
 
 
 class Orthanc:
-    def __init__(self) -> None:
+    def __init__(self, adds_type: bool = False) -> None:
         self.callbacks: dict[str, Callable[..., None]] = {}
+        self.adds_type = adds_type
+
+    def CheckVersionAdvanced(self, *version: int) -> int:  # noqa: N802
+        assert version == (1, 12, 2)
+        return int(self.adds_type)
 
     def RegisterRestCallback(self, pattern: str, callback: Callable[..., None]) -> None:  # noqa: N802
         self.callbacks[pattern] = callback
 
     def call(self, uri: str, method: str = "GET", version: int = 5, **request: Any) -> Output:
-        output = Output(version)
+        output = Output(version, self.adds_type)
         self.callbacks["/ai/(.*)"](output, uri, method=method, groups=(uri[4:],), headers={}, **request)
         return output
 
@@ -74,8 +86,8 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     journal.close()
 
 
-def mounted(pool: ThreadPoolExecutor, app: Any, **options: Any) -> Orthanc:
-    orthanc = Orthanc()
+def mounted(pool: ThreadPoolExecutor, app: Any, *, adds_type: bool = False, **options: Any) -> Orthanc:
+    orthanc = Orthanc(adds_type)
     mount(orthanc, app, pool, **options)
     return orthanc
 
@@ -107,6 +119,14 @@ def test_a_pool_without_threads_is_refused() -> None:
 def test_both_patterns_are_registered(pool: ThreadPoolExecutor, app: Any) -> None:
     orthanc = mounted(pool, app)
     assert set(orthanc.callbacks) == {"/ai", "/ai/(.*)"}
+
+
+def test_the_callback_outlives_what_orthanc_holds_of_it(pool: ThreadPoolExecutor, app: Any) -> None:
+    orthanc = mounted(pool, app)
+    callback = weakref.ref(orthanc.callbacks["/ai"])
+    orthanc.callbacks.clear()
+    gc.collect()
+    assert callback() is not None
 
 
 def test_arguments_arrive_decoded_or_not(pool: ThreadPoolExecutor, app: Any) -> None:
@@ -152,6 +172,14 @@ def test_statuses_bodies_and_headers_reach_orthanc(pool: ThreadPoolExecutor, app
     refused = orthanc.call("/ai/worklist", method="PUT", version=version, body=b"{}")
     assert refused.status == 405
     assert "GET" in refused.headers["Allow"]
+
+
+def test_an_orthanc_that_adds_a_content_type_leaves_one(pool: ThreadPoolExecutor, app: Any) -> None:
+    orthanc = mounted(pool, app, adds_type=True)
+    assert orthanc.call("/ai/health").headers["Content-Type"] == "application/json"
+    missing = orthanc.call("/ai/nothing")
+    assert (missing.status, missing.headers["Content-Type"]) == (404, "text/plain")
+    assert json.loads(missing.body)["error"]["reason"]
 
 
 @given(st.text(max_size=40), st.text(max_size=40), st.text(max_size=40))

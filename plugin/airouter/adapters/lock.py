@@ -17,7 +17,8 @@ class StateLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        # The folder holds findings with their study identifiers: nobody else needs to read it.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = folder / "lock"
         # Not O_TRUNC: the holder's process id must survive our attempt.
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -33,9 +33,8 @@ from airouter.ports import Change, StudyStamp
 
 # Orthanc's user-defined metadata are numbers from 1024 on; names would need UserMetadata in orthanc.json.
 METADATA: Final[Mapping[str, int]] = {"priority": 4201, "reason": 4202}
-# Labels of the study list, one of them per study (Orthanc 1.12.0 and later, ApiVersion 20).
+# Labels of the study list, one of them per study (Orthanc 1.12.0 and later).
 LABELS: Final = {"STAT": "ai-stat", "HIGH": "ai-high", "ROUTINE": "ai-routine", "LOW": "ai-low"}
-_LABELS_SINCE_API: Final = 20
 _PAGE: Final = 1000
 _LOOK_UP_SECONDS: Final = 2.0
 # Objects that are no source are read up to here for routing: behind it lie segment, annotation and frame sequences.
@@ -270,7 +269,8 @@ class OrthancArchive:
 
     def _labels(self) -> bool:
         if self._has_labels is None:
-            self._has_labels = int(self._rest.json("/system").get("ApiVersion", 0)) >= _LABELS_SINCE_API
+            # Said since 1.12.0; false where the database of a newer Orthanc cannot keep labels.
+            self._has_labels = bool(self._rest.json("/system").get("HasLabels"))
         return self._has_labels
 
 

@@ -116,6 +116,19 @@ QUALITY: Final = Code("263496004", "SCT", "Quality")  # CID 7150
 AIR_BUBBLE: Final = Code("56117007", "SCT", "Air bubble")  # CID 7164
 SLIDE: Final = Code("1179252003", "SCT", "Slide")
 
+# --- How a specimen was stained (TID 8001, TID 8003), read from slides and never written; in pydicom's dictionary ---
+
+PROCESSING_TYPE: Final = Code("111701", "DCM", "Processing type")  # TID 8001
+PROCESSING_STEP_DESCRIPTION: Final = Code("111703", "DCM", "Processing step description")  # TID 8001
+USING_SUBSTANCE: Final = Code("424361007", "SCT", "Using substance")  # TID 8003
+STAINING: Final = Code("127790008", "SCT", "Staining")  # CID 8111
+HEMATOXYLIN: Final = Code("12710003", "SCT", "hematoxylin stain")  # CID 8112
+WATER_SOLUBLE_EOSIN: Final = Code("36879007", "SCT", "water soluble eosin stain")  # CID 8112
+SPIRIT_SOLUBLE_EOSIN: Final = Code("83600004", "SCT", "spirit soluble eosin stain")  # CID 8112
+BLUE_SHADE_EOSIN: Final = Code("1346008", "SCT", "blue shade eosin stain")  # CID 8112
+H_AND_E_METHOD: Final = Code("104210008", "SCT", "Hematoxylin and eosin stain method")  # CID 8130
+IMMUNOHISTOCHEMISTRY: Final = Code("117617002", "SCT", "Immunohistochemistry")  # CID 8131
+
 # --- LOINC: Ki-67 (HL7 US breast cancer guide); macular grid (PS3.16 CID 4285, HL7 eye care guide) ---
 
 KI67_INDEX: Final = Code("29593-1", "LN", "Cells.Ki-67 nuclear Ag/100 cells in Tissue by Immune stain")

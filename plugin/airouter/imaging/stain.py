@@ -11,18 +11,8 @@ from typing import Final
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code as PydicomCode
 
+from airouter.domain import codes
 from airouter.domain.code import Code
-
-STAINING: Final = Code("127790008", "SCT", "Staining")  # CID 8111
-PROCESSING_TYPE: Final = Code("111701", "DCM", "Processing type")  # TID 8001
-PROCESSING_STEP_DESCRIPTION: Final = Code("111703", "DCM", "Processing step description")  # TID 8001
-USING_SUBSTANCE: Final = Code("424361007", "SCT", "Using substance")  # TID 8003
-HEMATOXYLIN: Final = Code("12710003", "SCT", "hematoxylin stain")  # CID 8112
-WATER_SOLUBLE_EOSIN: Final = Code("36879007", "SCT", "water soluble eosin stain")  # CID 8112
-SPIRIT_SOLUBLE_EOSIN: Final = Code("83600004", "SCT", "spirit soluble eosin stain")  # CID 8112
-BLUE_SHADE_EOSIN: Final = Code("1346008", "SCT", "blue shade eosin stain")  # CID 8112
-H_AND_E_METHOD: Final = Code("104210008", "SCT", "Hematoxylin and eosin stain method")  # CID 8130
-IMMUNOHISTOCHEMISTRY: Final = Code("117617002", "SCT", "Immunohistochemistry")  # CID 8131
 
 # CID 8112 has no code for the chromogen; TID 8003 allows text for a substance.
 DAB_TEXT: Final = "3,3'-Diaminobenzidine"
@@ -31,12 +21,12 @@ H_AND_E: Final = "H&E"
 H_DAB: Final = "H-DAB"
 
 _KNOWN: Final = {
-    HEMATOXYLIN: "hematoxylin",
-    WATER_SOLUBLE_EOSIN: "eosin",
-    SPIRIT_SOLUBLE_EOSIN: "eosin",
-    BLUE_SHADE_EOSIN: "eosin",
-    H_AND_E_METHOD: "h&e",
-    IMMUNOHISTOCHEMISTRY: "immunohistochemistry",
+    codes.HEMATOXYLIN: "hematoxylin",
+    codes.WATER_SOLUBLE_EOSIN: "eosin",
+    codes.SPIRIT_SOLUBLE_EOSIN: "eosin",
+    codes.BLUE_SHADE_EOSIN: "eosin",
+    codes.H_AND_E_METHOD: "h&e",
+    codes.IMMUNOHISTOCHEMISTRY: "immunohistochemistry",
 }
 _DAB_NAMES: Final = frozenset({"dab", "diaminobenzidine", "3,3'-diaminobenzidine", "3,3′-diaminobenzidine"})
 _STAINS: Final = {
@@ -62,13 +52,13 @@ def stain(header: Dataset) -> str | None:
 def _substances(specimen: Dataset) -> Iterator[str]:
     for step in specimen.get("SpecimenPreparationSequence") or []:
         items = step.get("SpecimenPreparationStepContentItemSequence") or []
-        if not any(_named(item, PROCESSING_TYPE) and _coded(item) == STAINING for item in items):
+        if not any(_named(item, codes.PROCESSING_TYPE) and _coded(item) == codes.STAINING for item in items):
             continue
         for item in items:
-            if _named(item, USING_SUBSTANCE):
+            if _named(item, codes.USING_SUBSTANCE):
                 yield _substance(item)
-            elif _named(item, PROCESSING_STEP_DESCRIPTION):
-                name = _KNOWN.get(_coded(item) or STAINING)
+            elif _named(item, codes.PROCESSING_STEP_DESCRIPTION):
+                name = _KNOWN.get(_coded(item) or codes.STAINING)
                 if name:  # another description says nothing of substances
                     yield name
 
@@ -87,11 +77,11 @@ def _named(item: Dataset, concept: Code) -> bool:
 
 
 def _coded(item: Dataset) -> Code | None:
-    """The item's value: one of the codes above, or any other as it stands; None where it is not coded."""
+    """The item's value: one of the codes known here, or any other as it stands; None where it is not coded."""
     values = item.get("ConceptCodeSequence") or []
     if len(values) != 1:
         return None
-    for code in (STAINING, *_KNOWN):
+    for code in (codes.STAINING, *_KNOWN):
         if _same(values[0], code):
             return code
     value = str(values[0].get("CodeValue") or "?")

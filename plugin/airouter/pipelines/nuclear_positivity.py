@@ -86,7 +86,7 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
         findings=(_finding(images, plan, tissue, found, positive, index, values),),
         verdict=_verdict(index, len(found), values),
         segmentations=(_tissue_segmentation(images, tissue),),
-        annotations=_annotations(plan, found, positive, stained),
+        annotations=_annotations(plan, found, positive, stained=stained, indexed=index is not None),
         maps=(_heat_map(plan, found, positive, index is not None, values),) if len(found) else (),
         not_analysed=(NotAnalysed(_INDEX, why),) if why else (),
         execution_provider=predict.provider,
@@ -187,9 +187,10 @@ def _tissue_segmentation(slide: Slide, tissue: Tissue) -> Segmentation:
 
 
 def _annotations(
-    plan: PatchPlan, found: Nuclei, positive: NDArray[np.bool_], stained: bool
+    plan: PatchPlan, found: Nuclei, positive: NDArray[np.bool_], *, stained: bool, indexed: bool
 ) -> tuple[AnnotationGroup, ...]:
-    if stained:
+    """All nuclei in one group, or positive and negative ones apart where the index that they make can be trusted."""
+    if indexed:
         groups = [
             ("positive-nuclei", "Positive nuclei", codes.POSITIVE_NUCLEUS, positive),
             ("negative-nuclei", "Negative nuclei", codes.NEGATIVE_NUCLEUS, ~positive),

@@ -63,8 +63,8 @@ class Analyst:
             self._run(job)
         except JobCanceled:
             raise
-        except NotInArchive:
-            self._journal.cancel(key, Discontinuation.SOURCE_DELETED, "the source images are no longer in the archive")
+        except NotInArchive as error:
+            self._journal.cancel(key, Discontinuation.SOURCE_DELETED, str(error))
         except RouterError as error:
             if error.transient:
                 raise

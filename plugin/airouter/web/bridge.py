@@ -7,15 +7,16 @@ What Orthanc does before and after, and no application can change:
 - HEAD and OPTIONS are answered 404 and unknown methods 400 by Orthanc itself; PATCH never arrives.
 - Query arguments of POST, PUT and DELETE do not arrive; of repeated ones the last counts; 1.10 does not decode them.
 - A 405 has no body and no headers but Allow: Orthanc has a call of its own for it.
+- From 1.12.2 on, whatever has a body and another status than 200 is text/plain; the body is the same JSON.
 """
 
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Executor
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import unquote_plus, urlencode
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
@@ -28,6 +29,10 @@ from airouter.web.problems import internal, problem
 WAITING = 32
 TIMEOUT_SECONDS = 60.0
 
+# Version 5 of the Python plugin lets go of these while it ends, without holding the GIL: Orthanc crashes where that
+# frees one. A module keeps them alive until the interpreter itself ends.
+_callbacks: Final[list[Callable[..., None]]] = []
+
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _TOKEN = re.compile(r"[A-Za-z0-9-]+")
 _OWN = frozenset({"content-type", "content-length", "connection", "transfer-encoding"})
@@ -37,6 +42,8 @@ class Registry(Protocol):
     """The part of the `orthanc` module that is needed here."""
 
     def RegisterRestCallback(self, pattern: str, callback: Any, /) -> None: ...  # noqa: N802
+
+    def CheckVersionAdvanced(self, major: int, minor: int, revision: int, /) -> int: ...  # noqa: N802
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +85,8 @@ def mount(
     `timeout` seconds, and every one after the pool was shut down. Call it while the plugin loads.
     """
     free = threading.BoundedSemaphore(waiting)
+    # An answer cannot be read back: the version alone tells whether Orthanc would add a second Content-Type.
+    adds_type = bool(orthanc.CheckVersionAdvanced(1, 12, 2))
 
     def answer(request: HttpRequest) -> HttpAnswer:
         if not free.acquire(blocking=False):
@@ -98,10 +107,11 @@ def mount(
 
     def callback(output: Any, uri: str, **request: Any) -> None:
         try:
-            write(output, answer(_copy(uri, request)))
+            write(output, answer(_copy(uri, request)), adds_type=adds_type)
         except Exception as error:  # noqa: BLE001 - outermost seam: Orthanc would log the message with its traceback
-            write(output, HttpAnswer.of(secure(internal(error))))
+            write(output, HttpAnswer.of(secure(internal(error))), adds_type=adds_type)
 
+    _callbacks.append(callback)
     orthanc.RegisterRestCallback("/ai", callback)
     orthanc.RegisterRestCallback("/ai/(.*)", callback)
 
@@ -175,8 +185,11 @@ def _unavailable(reason: str) -> HttpAnswer:
     return HttpAnswer.of(secure(response))
 
 
-def write(output: Any, answer: HttpAnswer) -> None:
-    """Hand an answer to Orthanc's RestOutput, whatever is in its headers."""
+def write(output: Any, answer: HttpAnswer, *, adds_type: bool = False) -> None:
+    """Hand an answer to Orthanc's RestOutput, whatever is in its headers.
+
+    `adds_type`: this Orthanc adds Content-Type: text/plain to a body with another status than 200, unasked.
+    """
     if answer.status == 405:
         output.SendMethodNotAllowed(_clean(dict(answer.headers).get("Allow", "GET")))
         return
@@ -186,7 +199,8 @@ def write(output: Any, answer: HttpAnswer) -> None:
     if answer.status == 200:
         output.AnswerBuffer(answer.body, _clean(answer.content_type))
         return
-    output.SetHttpHeader("Content-Type", _clean(answer.content_type))
+    if not (adds_type and answer.body):
+        output.SetHttpHeader("Content-Type", _clean(answer.content_type))
     try:
         output.SendHttpStatus(answer.status, answer.body)
     except TypeError:
