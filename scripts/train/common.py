@@ -134,12 +134,14 @@ def arguments(
 
 def run(
     args: argparse.Namespace,
-    net: nn.Module,
+    make: Callable[[], nn.Module],
     train: Callable[[argparse.Namespace, Progress], Progress],
     finish: Callable[[Progress, argparse.Namespace], None],
 ) -> None:
     """Train a new or a kept network as `arguments` say, keep it where asked, and finish its folder."""
     cv2.setNumThreads(1)
+    seed_everything(args.seed)  # before the first weights are drawn
+    net = make()
     done = Progress.load(args.start, net) if args.start else Progress(net)
     if args.minutes > 0.0:
         done = train(args, done)

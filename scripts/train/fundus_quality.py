@@ -391,7 +391,7 @@ def main() -> None:
     parser = common.arguments(
         __doc__, NAME, epochs=20, minutes=8.0, images=3200, batch=32, rate=2e-3, seed=3, held_out=600
     )
-    common.run(parser.parse_args(), Quality(), train, finish)
+    common.run(parser.parse_args(), Quality, train, finish)
 
 
 if __name__ == "__main__":

@@ -409,7 +409,7 @@ def main() -> None:
     parser = common.arguments(
         __doc__, NAME, epochs=8, minutes=15.0, images=1600, batch=8, rate=3e-3, seed=2, held_out=200
     )
-    common.run(parser.parse_args(), Layers(), train, finish)
+    common.run(parser.parse_args(), Layers, train, finish)
 
 
 if __name__ == "__main__":

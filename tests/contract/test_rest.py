@@ -19,8 +19,8 @@ def client(answer: Callable[[httpx.Request], httpx.Response]) -> Orthanc:
 class Labels:
     """The part of Orthanc 1.12 that keeps labels and, with CheckRevisions, insists on entity tags."""
 
-    def __init__(self, api: int, labels: set[str]) -> None:
-        self.api = api
+    def __init__(self, system: dict[str, bool], labels: set[str]) -> None:
+        self.system = system
         self.labels = labels
         self.metadata: dict[str, tuple[int, bytes]] = {}
         self.asked: list[str] = []
@@ -29,7 +29,7 @@ class Labels:
         path = unquote(request.url.path)
         self.asked.append(f"{request.method} {path}")
         if path == "/system":
-            return httpx.Response(200, json={"ApiVersion": self.api})
+            return httpx.Response(200, json=self.system)
         if path == "/studies/s":
             return httpx.Response(200, json={"ID": "s"})
         if path.startswith("/studies/s/metadata/"):
@@ -54,7 +54,7 @@ class Labels:
 
 
 def test_one_of_our_labels_at_a_time_and_others_stay() -> None:
-    orthanc = Labels(27, {"ai-low", "teaching", "ai-pending"})
+    orthanc = Labels({"HasLabels": True}, {"ai-low", "teaching", "ai-pending"})
     archive = OrthancArchive(client(orthanc))
     archive.mark("s", {"priority": "STAT"})
     assert orthanc.labels == {"ai-stat", "teaching", "ai-pending"}
@@ -66,15 +66,16 @@ def test_one_of_our_labels_at_a_time_and_others_stay() -> None:
     assert orthanc.asked.count("GET /system") == 1
 
 
-def test_an_orthanc_without_labels_is_not_asked_for_them() -> None:
-    orthanc = Labels(16, set())
+@pytest.mark.parametrize("system", [{}, {"HasLabels": False}])
+def test_an_orthanc_without_labels_is_not_asked_for_them(system: dict[str, bool]) -> None:
+    orthanc = Labels(system, set())
     OrthancArchive(client(orthanc)).mark("s", {"priority": "STAT"})
     assert not [asked for asked in orthanc.asked if "labels" in asked]
 
 
 def test_an_unknown_mark_is_refused() -> None:
     with pytest.raises(ArchiveError):
-        OrthancArchive(client(Labels(27, set()))).mark("s", {"colour": "red"})
+        OrthancArchive(client(Labels({}, set()))).mark("s", {"colour": "red"})
 
 
 @pytest.mark.parametrize(
