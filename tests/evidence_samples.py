@@ -153,7 +153,7 @@ def slide_result(sources: Mapping[str, Dataset]) -> Result:
                 factor,
             ),
         ),
-        not_analysed=(NotAnalysed("HER2 score", "the stain is not HER2"),),
+        not_analysed=(NotAnalysed("HER2 score", "not analysed because the stain is not HER2"),),
         execution_provider="CPUExecutionProvider",
     )
 
@@ -202,6 +202,6 @@ def eye_result(sources: Mapping[str, Dataset], *, frames: tuple[int, ...] = (), 
         ),
         verdict=Verdict(Priority.ROUTINE, "nothing urgent"),
         segmentations=(segmentation,) if mask_too else (),
-        not_analysed=(NotAnalysed("Drusen", "no model for it"),),
+        not_analysed=(NotAnalysed("Drusen", "not analysed because there is no model for it"),),
         execution_provider="CPUExecutionProvider",
     )

@@ -37,6 +37,7 @@ log = logging.getLogger("airouter")
 
 _WEB_THREADS = 4
 _STOP_SECONDS = 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # s between two tries to start
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,23 +149,33 @@ class Plugin:
         thread.start()
 
     def _start(self) -> None:
-        try:
-            self._run()
-        except StateLocked as error:
-            self._refuse(RouterState.PASSIVE, error)
-        except RouterError as error:
-            self._refuse(RouterState.REFUSED, error)
-        except Exception as error:  # noqa: BLE001 - outermost seam of this thread: Orthanc must serve on
-            # The message of a foreign exception might quote data; its type and the traceback's places do not.
-            reason = f"internal error while starting: {type(error).__name__} at {place(error)}"
-            self._refuse(RouterState.REFUSED, RouterError(reason))
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return self._run()
+            except StateLocked as error:
+                return self._refuse(RouterState.PASSIVE, error)
+            except RouterError as error:
+                self._refuse(RouterState.PASSIVE if error.transient else RouterState.REFUSED, error)
+                if not error.transient or self._parts is not None:
+                    return None
+            except Exception as error:  # noqa: BLE001 - outermost seam of this thread: Orthanc must serve on
+                # The message of a foreign exception might quote data; its type and the traceback's places do not.
+                reason = f"internal error while starting: {type(error).__name__} at {place(error)}"
+                return self._refuse(RouterState.REFUSED, RouterError(reason))
+            # A database server that boots beside Orthanc may come up after it.
+            self._let_go()
+            if self._stopping.wait(pause):
+                return None
+            pause = min(_LONGEST_PAUSE, pause * 2)
 
     def _refuse(self, state: RouterState, error: RouterError) -> None:
         self._state, self._reason = state, f"{error} {error.advice}"
         self._orthanc.LogError(f"AI router not running: {error}. {error.advice} Orthanc serves on without it.")
 
     def _run(self) -> None:
-        if not self._document.get(config.SECTION, {}).get("Enabled", True):
+        section = self._document.get(config.SECTION)
+        if isinstance(section, Mapping) and section.get("Enabled") is False:
             self._reason = "AIRouter.Enabled is false"
             return
         settings = config.load(self._document)
@@ -173,15 +184,17 @@ class Plugin:
             configured=settings.execution_providers,
             threads=settings.threads or 1,
         )
-        self._repository = repository
-        wrong = problems(self._document, catalogue(repository.names(), repository.get))
+        models = catalogue(repository.names(), repository.get)
+        self._repository = repository  # once all are loaded: GET /ai/health must not wait for that
+        wrong = problems(self._document, models)
         if wrong:
             raise wrong[0]
         self._lock = StateLock(settings.path("state_directory", self._base))
-        scheme = "https" if self._document.get("SslEnabled") else "http"
+        secure = bool(self._document.get("SslEnabled"))
         client = connect(
-            f"{scheme}://127.0.0.1:{self._document.get('HttpPort', 8042)}",
+            f"{'https' if secure else 'http'}://127.0.0.1:{self._document.get('HttpPort', 8042)}",
             token=self._orthanc.GenerateRestApiAuthorizationToken(),
+            certificate=self._base / str(self._document.get("SslCertificate", "certificate.pem")) if secure else None,
         )
         storage = self._base / str(self._document.get("StorageDirectory", "OrthancStorage"))
         self._archive = OrthancArchive(client, storage if storage.is_dir() else None)
@@ -193,7 +206,6 @@ class Plugin:
                 return
             parts.queue.launch()
             self._parts = parts
-            parts.intake.reconcile()
             self._state, self._reason = RouterState.RUNNING, ""
             self._spawn("airouter-intake", parts.intake.run)
         self._orthanc.LogWarning("AI router is running. It is not a medical device.")
@@ -213,6 +225,10 @@ class Plugin:
         self._pool.shutdown(wait=True, cancel_futures=True)
         if parts is not None:
             parts.journal.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close what `_run` opened before there were parts."""
         if self._archive is not None:
             self._archive.close()
         if self._lock is not None:
@@ -232,10 +248,15 @@ class Plugin:
     def health(self) -> Health:
         """State, reason, and how much there is to do."""
         parts = self._parts
-        jobs = parts.journal.counts() if parts else {}
+        jobs: Mapping[JobState, int] = {}
+        reason = self._reason
+        try:
+            jobs = parts.journal.counts() if parts else {}
+        except RouterError as error:  # how it stands is told all the same
+            reason = reason or f"{error} {error.advice}"
         return Health(
             state=self._state,
-            reason=self._reason,
+            reason=reason,
             orthanc_version=self._version,
             queue_depth=jobs.get(JobState.SCHEDULED, 0),
             jobs=jobs,

@@ -1,5 +1,6 @@
 """Settings: the section "AIRouter" of orthanc.json, validated whole; every error names its JSON path."""
 
+import re
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,17 @@ from airouter.errors import ConfigurationError
 
 SECTION = "AIRouter"
 Provider = Literal["CPU", "CUDA", "TensorRT", "OpenVINO"]
+# A file, or the driver that is installed; a database in memory would forget every job.
+_DATABASE = r"^(sqlite:///[^:?].*|postgresql\+psycopg://.+)$"
+# What a stored date, time or UID can be compared with; anything else can never match.
+_COMPARABLE: Mapping[str, re.Pattern[str]] = {
+    "DA": re.compile(r"\d{8}|\d{4,8}-|-\d{4,8}|\d{4,8}-\d{4,8}"),
+    "TM": re.compile(r"[\d.]+|[\d.]+-|-[\d.]+|[\d.]+-[\d.]+"),
+    "DT": re.compile(r"[\d.+]+|[\d.+]+-|-[\d.+]+|[\d.+]+-[\d.+]+"),
+    "UI": re.compile(r"[\d.\\]+"),
+}
+# Left out of what routes see (imaging.attributes): nothing of it could ever match.
+_BULK = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "OB or OW", "UN"})
 
 
 class _Strict(BaseModel):
@@ -56,7 +68,7 @@ class Settings(_Strict):
     enabled: bool = True
     models_directory: str = "models"
     state_directory: str = "airouter-state"
-    database: str | None = None
+    database: Annotated[str, Field(pattern=_DATABASE)] | None = None
     node: str = Field(default_factory=socket.gethostname, min_length=1)
     execution_providers: list[Provider] = Field(default=["CPU"], min_length=1)
     workers: int = Field(default=1, ge=1, le=64)
@@ -91,6 +103,9 @@ def load(document: Mapping[str, Any]) -> Settings:
 
 def problems(document: Mapping[str, Any]) -> list[ConfigurationError]:
     """Everything wrong with the router's section and with what Orthanc's own settings must guarantee it."""
+    mistaken = next((key for key in document if key != SECTION and key.lower() == SECTION.lower()), None)
+    if mistaken is not None:
+        return [ConfigurationError(mistaken, f"is not read; the section is called {SECTION}")]
     section = document.get(SECTION, {})
     if not isinstance(section, Mapping):
         return [ConfigurationError(SECTION, "must be an object")]
@@ -139,6 +154,9 @@ def _unsafe(document: Mapping[str, Any]) -> list[ConfigurationError]:
         )
     if users.get("orthanc") == "orthanc":
         found.append(ConfigurationError("RegisteredUsers.orthanc", "is the publicly known default password"))
+    if document.get("SslEnabled") and document.get("SslVerifyPeers"):
+        reason = "must be false: the router's own loopback requests carry no client certificate; check peers in a proxy"
+        found.append(ConfigurationError("SslVerifyPeers", reason))
     if document.get("HttpServerEnabled", True) is not True:
         found.append(ConfigurationError("HttpServerEnabled", "must be true: the router reads and stores over loopback"))
     return found
@@ -160,9 +178,12 @@ def _condition(key: str, value: object, path: str) -> Condition:
     keywords = tuple(key.split("."))
     vr = ""
     for n, keyword in enumerate(keywords):
-        if tag_for_keyword(keyword) is None:
+        tag = tag_for_keyword(keyword)
+        if tag is None:
             raise ConfigurationError(path, f"{keyword!r} is not a DICOM keyword")
         vr = dictionary_VR(keyword)
+        if tag >> 16 < 0x0008 or vr in _BULK or keyword == "PerFrameFunctionalGroupsSequence":
+            raise ConfigurationError(path, f"impossible: routes do not see {keyword}")
         if n < len(keywords) - 1 and vr != "SQ":
             raise ConfigurationError(path, f"{keyword} is not a sequence, so nothing can stand below it")
     if isinstance(value, Mapping):
@@ -174,6 +195,10 @@ def _condition(key: str, value: object, path: str) -> Condition:
         raise ConfigurationError(path, "must be a value, a list of values, {Min, Max} or {Exists}")
     if vr in NUMERIC and not all(_is_number(v) for v in values):
         raise ConfigurationError(path, f"is numeric ({vr}): text can never match")
+    comparable = _COMPARABLE.get(vr)
+    for one in values if comparable is not None else ():
+        if comparable is not None and comparable.fullmatch(str(one)) is None:
+            raise ConfigurationError(path, f"impossible: {one!r} can never match a value of type {vr}")
     return Condition(keywords, any_of=tuple(str(v) for v in values))
 
 

@@ -16,6 +16,7 @@
     │   └── ModelOutputError    NaN, infinity or an unexpected shape came out
     ├── EvidenceError           a DICOM object we made does not conform and was not stored
     ├── JobCanceled             an operator canceled the job
+    ├── JobOutdated             the model or pipeline that the job was made for was replaced
     └── StateLocked             another process owns the state folder
 
 Expected outcomes (a skipped route, an ungradable image) are values, never exceptions.
@@ -127,6 +128,12 @@ class JobCanceled(RouterError):
     """The job was canceled while it ran."""
 
     advice = "Nothing to do: an operator canceled it. POST /ai/jobs runs it again."
+
+
+class JobOutdated(RouterError):
+    """The very model or pipeline version a job was made for is not installed any more: its result would be another."""
+
+    advice = "POST /ai/jobs on the study makes a job with what is installed now."
 
 
 class StateLocked(RouterError):

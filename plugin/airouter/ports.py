@@ -155,8 +155,8 @@ class Journal(Protocol):
         """Move the cursor; never backwards."""
 
     def decide(self, decisions: Sequence[Decision]) -> None:
-        """Keep decisions; a newer one on the same sources and route replaces the older, and any on a series what was
-        WAITING there."""
+        """Keep decisions; a newer one on the same sources and route replaces the older, any on a series what was
+        WAITING there, and one on objects that no route reads (no modality) the one on fewer of the same series."""
 
     def decisions(self, study_uid: str | None = None, limit: int = 100) -> list[tuple[str, Decision]]:
         """Newest first, each with the time it was made (ISO 8601 UTC)."""
@@ -185,7 +185,7 @@ class Journal(Protocol):
     def cancel(self, key: str, why: Discontinuation, reason: str) -> None:
         """CANCELED with its reason. A job that ended already stays as it is."""
 
-    def reschedule(self, key: str) -> bool:
+    def reschedule(self, key: str, requested_by: str | None = None) -> bool:
         """CANCELED back to SCHEDULED, for an operator's explicit new try; False where it is not CANCELED."""
 
     def results(self, study_uid: str) -> list[ResultRecord]:

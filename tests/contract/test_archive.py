@@ -483,3 +483,32 @@ def test_a_study_has_one_label_of_ours_and_keeps_those_of_others(plain: OrthancP
         assert set(plain.rest.get(labels).json()) == {"teaching", f"ai-{priority.lower()}"}
     subject.archive.mark(subject.study_of(ds), {"reason": "none of these changes a label"})
     assert set(plain.rest.get(labels).json()) == {"teaching", "ai-stat"}
+
+
+def test_a_file_that_cannot_be_parsed_hides_no_other_of_its_study(plain: OrthancProcess, uid: str) -> None:
+    """Orthanc takes a data set without preamble and file meta information; nothing that follows Part 10 reads it."""
+    sound, bare = volume(uid), volume(uid, encapsulated=False)
+    buffer = io.BytesIO()
+    del bare.file_meta
+    pydicom.dcmwrite(buffer, bare, implicit_vr=True, little_endian=True)
+    id = plain.upload(part10(sound))["ID"]
+    unreadable = plain.upload(buffer.getvalue())
+    assert unreadable["Status"] == "Success"
+    archive = OrthancArchive(connect(plain.url, username=USER, password=PASSWORD), plain.storage)
+    study = archive.study(unreadable["ParentStudy"])
+    assert {i.uid for i in study.instances} == {sound.SOPInstanceUID, bare.SOPInstanceUID}
+    for instance in study.instances:
+        assert (instance.sop_class, instance.study_uid) == (OPT, uid)
+        assert bool(instance.attributes) == (instance.id == id)
+        assert instance.series_uid == (sound if instance.id == id else bare).SeriesInstanceUID
+    archive.close()
+
+
+def test_of_what_is_no_source_only_what_routing_asks_is_kept(plain: OrthancProcess, uid: str) -> None:
+    """A study of thousands of CT slices must not fill Orthanc's memory with headers nobody looks at."""
+    plain.upload(part10(report(uid)))
+    archive = OrthancArchive(connect(plain.url, username=USER, password=PASSWORD), plain.storage)
+    (stamp,) = archive.studies(uid)
+    (instance,) = archive.study(stamp.id).instances
+    assert set(instance.attributes) == {"Modality", "Manufacturer"}
+    archive.close()

@@ -412,3 +412,28 @@ def test_a_killed_writer_leaves_whole_transactions(tmp_path: Path) -> None:
         assert len(journal.ours([e.uid for e in found.evidence])) == 2
     assert len(journal.worklist(10_000)) == len(done)
     journal.close()
+
+
+def test_a_growing_series_that_no_route_reads_leaves_one_decision(journal: DatabaseJournal) -> None:
+    """Otherwise every slice of a CT would leave another row with all the UIDs before it."""
+    left_out = dataclasses.replace(decision(route=""), modality=None, job=None, clauses=(), reason="CT is not analysed")
+    other = dataclasses.replace(left_out, series_uid="1.2.2")
+    for n in range(1, 30):
+        journal.decide([dataclasses.replace(left_out, sources=tuple(map(str, range(n)))), other])
+    kept = [d for _, d in journal.decisions()]
+    assert sorted((d.series_uid, len(d.sources)) for d in kept) == [("1.2.1", 29), ("1.2.2", 2)]
+
+
+def test_a_new_try_is_the_wish_of_who_asked_for_it(journal: DatabaseJournal) -> None:
+    journal.add(job(), requested_by="anna")
+    journal.cancel("k1", Discontinuation.OPERATOR, "x")
+    assert journal.reschedule("k1", requested_by="ben")
+    record = journal.job("k1")
+    assert record is not None
+    assert record.requested_by == "ben"
+
+
+def test_a_url_that_is_none_is_told_without_repeating_it() -> None:
+    with pytest.raises(JournalError) as raised:
+        DatabaseJournal("postgresql://user:secret@host:port/x")
+    assert "secret" not in str(raised.value)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from dbos import DBOS
 
 from airouter.adapters.crashes import CrashLog, Gate
@@ -198,7 +199,9 @@ def test_transient_trouble_ends_in_failure_at_last(bench: Bench) -> None:
     queue.enqueue(at("k"))
     bench.wait(lambda: bool(bench.abandoned))
     assert bench.ran == ["k"] * QUICK.attempts
-    assert bench.abandoned == [("k", Discontinuation.FAILURE, "ArchiveUnavailable: disk full")]
+    ((key, why, reason),) = bench.abandoned
+    assert (key, why) == ("k", Discontinuation.FAILURE)
+    assert reason.startswith("ArchiveUnavailable: disk full. It was tried 4 times; POST /ai/jobs with retry")
 
 
 def test_a_failure_is_told_once_and_others_go_on(bench: Bench) -> None:
@@ -215,7 +218,7 @@ def test_a_failure_is_told_once_and_others_go_on(bench: Bench) -> None:
         ("broken", Discontinuation.FAILURE),
         ("surprise", Discontinuation.FAILURE),
     ]
-    assert bench.abandoned[0][2] == "PixelDataError: truncated"
+    assert bench.abandoned[0][2] == f"PixelDataError: truncated. {PixelDataError.advice}"
     assert "ZeroDivisionError" in bench.abandoned[1][2]
     assert "PATIENT" not in bench.abandoned[1][2]
 
@@ -535,3 +538,35 @@ def test_waiting_at_the_gate_can_be_given_up() -> None:
                 raise AssertionError("two inside")
     with gate.enter(alone=False, still=give_up):
         pass
+
+
+def test_a_job_waits_for_a_database_that_does_not_take_its_beginning(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error out of the workflow itself would end it, and nobody would run the job before a restart."""
+    begin, failures = CrashLog.begin, [3]
+
+    def locked(log: CrashLog, key: str) -> None:
+        if failures[0]:
+            failures[0] -= 1
+            raise sa.exc.OperationalError("BEGIN IMMEDIATE", {}, Exception("database is locked"))
+        begin(log, key)
+
+    monkeypatch.setattr(CrashLog, "begin", locked)
+    queue = bench.launch()
+    queue.enqueue(at("k"))
+    bench.wait(lambda: bench.ran == ["k"])
+    bench.wait_status("k", "SUCCESS")
+
+
+def test_the_reason_of_a_job_given_up_says_what_to_do(bench: Bench) -> None:
+    queue = bench.launch()
+    bench.behaviour["k"] = failing(ArchiveUnavailable("HTTP 500"))
+    bench.behaviour["d"] = failing(ValueError("Doe^John"))
+    queue.enqueue(at("k"))
+    queue.enqueue(at("d"))
+    bench.wait(lambda: len(bench.abandoned) == 2)
+    told = {key: reason for key, _, reason in bench.abandoned}
+    assert "POST /ai/jobs with retry" in told["k"]
+    assert "report" in told["d"]
+    assert "Doe" not in told["d"]

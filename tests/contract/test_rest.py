@@ -151,3 +151,16 @@ def test_a_file_that_is_no_dicom_is_pixel_data_trouble() -> None:
 
     with pytest.raises(PixelDataError):
         OrthancArchive(client(answer)).header("i")
+
+
+@pytest.mark.parametrize(("status", "failure"), [(20, PixelDataError), (15, PixelDataError), (14, ArchiveUnavailable)])
+def test_damage_that_no_waiting_heals_is_no_passing_trouble(status: int, failure: type[RouterError]) -> None:
+    """Orthanc answers 500 for a damaged file and for a full disk alike; its own code tells them apart."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/frames/0/raw"):
+            return httpx.Response(500, json={"OrthancError": "x", "OrthancStatus": status})
+        return httpx.Response(200, json={"Uuid": "u", "UncompressedSize": 1, "CompressedSize": 1})
+
+    with pytest.raises(failure):
+        list(OrthancArchive(client(answer)).frames("i", [1]))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airouter.domain import codes
-from airouter.domain.finding import Result, Ungradable
+from airouter.domain.finding import NO_VALUE, Result, Ungradable
 from airouter.domain.model import HeadKind
 from airouter.domain.priority import Priority
 from airouter.domain.study import Modality
@@ -150,7 +150,8 @@ def test_the_heat_map_shows_the_positive_share_of_each_field():
         field = int((rows.mean() + 0.5) // 200), int((columns.mean() + 0.5) // 200)
         totals[field] += 1
         positives[field] += truth.positive[label]
-    expected = np.where(totals >= 5, 100 * positives / np.maximum(totals, 1), 0)
+    expected = np.where(totals >= 5, 100 * positives / np.maximum(totals, 1), NO_VALUE)
+    assert (heat.values == NO_VALUE).any()
     assert heat.values == pytest.approx(expected, abs=1e-4)
 
 
@@ -167,7 +168,7 @@ def test_without_dab_there_is_a_count_and_no_index(stain, said, reason):
     (group,) = result.annotations
     assert group.type == codes.NUCLEUS
     assert set(group.measurements) == {(codes.AREA, codes.UM2)}
-    assert result.maps[0].quantity == codes.NUCLEI_DENSITY
+    assert result.maps[0].quantity == codes.FIELD_DENSITY
     field_mm2 = (500 * SPACING / 1000) ** 2
     assert result.maps[0].values[0, 0] * field_mm2 == pytest.approx(round(result.maps[0].values[0, 0] * field_mm2))
     assert result.verdict.priority is Priority.ROUTINE
@@ -178,7 +179,7 @@ def test_too_few_nuclei_give_no_index():
     result = run(slide, knows, min_nuclei=100_000)
     assert f"{truth.labels.max()} nuclei were found" in reasons(result)["nuclear positivity index"]
     assert codes.POSITIVE_FRACTION not in names(result, "tissue")
-    assert result.maps[0].quantity == codes.NUCLEI_DENSITY
+    assert result.maps[0].quantity == codes.FIELD_DENSITY
 
 
 def test_dab_that_is_not_in_the_nuclei_gives_no_index():
@@ -339,3 +340,14 @@ def test_a_nucleus_anywhere_on_a_border_is_counted_once(spots, shape):
     assert value(result, "tissue", codes.NUCLEI_COUNT) == labels.max()
     areas = np.sort(np.concatenate([g.measurements[codes.AREA, codes.UM2] for g in result.annotations]))
     assert areas == pytest.approx(np.sort(np.bincount(labels.ravel())[1:] * SPACING**2))
+
+
+@pytest.mark.parametrize("keyword", ["TotalPixelMatrixOriginSequence", "ImageOrientationSlide", "FrameOfReferenceUID"])
+def test_a_slide_that_does_not_say_where_its_pixels_lie_is_ungradable_before_the_model_runs(keyword):
+    truth = made()[0]
+    datasets = slide_instances(truth.rgb, SPACING, levels=2, transfer="raw", seed=1)
+    del datasets[0][keyword]
+    slide = opened(datasets)
+    result = PIPELINE.run(job(), slide, Oracle(nuclei_model()), Progress())  # the oracle knows no patch
+    assert isinstance(result, Ungradable)
+    assert result.reason.startswith("not analysed because the slide does not say where its pixels lie: ")

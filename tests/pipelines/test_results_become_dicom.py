@@ -60,3 +60,12 @@ def test_a_photograph(laterality):
     dataset = fundus_instance(truth.rgb, laterality=laterality, transfer="raw", seed=1)
     objects = written("fundus-quality", [dataset], knows)
     assert {w.dataset.Modality for w in objects} == {"SR"}
+
+
+def test_the_report_says_once_why_a_quantity_is_missing():
+    truth = slide_phantom(300, 320, 0.5, "H&E", 1500.0, 0.3, seed=3)
+    datasets = slide_instances(truth.rgb, 0.5, levels=2, transfer="raw", stain="H&E", seed=1)
+    knows = test_nuclear_positivity.oracle(opened(datasets), truth.labels)
+    (report,) = [w.dataset for w in written("nuclear-positivity", datasets, knows) if w.role == "report"]
+    texts = [str(e.value) for e in report.iterall() if e.keyword == "TextValue"]
+    assert "nuclear positivity index: not analysed because the stain is H&E" in texts

@@ -331,3 +331,20 @@ def test_progress_is_told_in_scans_and_a_canceled_job_stops():
 
     with pytest.raises(JobCanceled):
         run(truth, progress=cancel)
+
+
+def test_without_one_trusted_column_nothing_is_measured_whatever_is_allowed():
+    truth = truth_of()
+    knows = weak(truth, COLUMNS)
+    result = PIPELINE.run(job(max_untrusted=1.0), opened([instance(truth)]), knows, Progress())
+    assert isinstance(result, Ungradable)
+    assert "100 % of the columns" in result.reason
+
+
+def test_fluid_says_how_much_of_the_scan_was_not_looked_at():
+    truth = truth_of(fluid=False)
+    result = run(truth, knows=weak(truth, 30))
+    (wet,) = [f for f in result.findings if f.key == "fluid"]
+    assert "No fluid was found" in wet.comment
+    assert "columns were left out" in wet.comment
+    assert "not measured" in wet.comment

@@ -57,3 +57,19 @@ def test_a_missing_concatenation_part_is_named_and_quiet_does_not_heal_it() -> N
     assert isinstance(judged, Incomplete)
     assert judged.certain
     assert "part 2 of 3" in judged.reason
+
+
+def test_a_header_that_claims_billions_of_parts_costs_nothing() -> None:
+    lying = level("1", 2048, 32, ConcatenationUID="1.9", InConcatenationNumber=1, InConcatenationTotalNumber=2**32 - 1)
+    judged = judge(slide(lying), quiet=True)
+    assert isinstance(judged, Incomplete)
+    assert len(judged.reason) < 200
+    assert "part 2, 3," in judged.reason
+
+
+def test_numbers_that_are_none_are_no_failure() -> None:
+    odd = level("1", 2048, 32, ConcatenationUID="1.9", InConcatenationNumber="first", InConcatenationTotalNumber="two")
+    vague = level("2", "wide", "many")  # type: ignore[arg-type]
+    for quiet in (False, True):
+        assert isinstance(judge(slide(odd), quiet=quiet, settled=True), Complete | Incomplete)
+        assert isinstance(judge(slide(vague), quiet=quiet, settled=True), Complete | Incomplete)

@@ -9,6 +9,7 @@ import pytest
 from airouter import config
 from airouter.domain.priority import Priority
 from airouter.errors import ConfigurationError
+from airouter.services.preflight import problems as preflight
 
 ROOT = Path(__file__).parents[2]
 ROUTE = {"Name": "r", "Pipeline": "p", "Model": "m", "Match": {"Modality": "SM"}}
@@ -63,6 +64,23 @@ def test_the_shipped_configuration_is_safe() -> None:
         ({"Routes": [{**ROUTE, "Match": {"Modality": ""}}]}, "AIRouter.Routes[0].Match.Modality", "value"),
         ({"Routes": [{**ROUTE, "Match": {"SpecimenDescriptionSequence": "x"}}]},
          "AIRouter.Routes[0].Match.SpecimenDescriptionSequence", "Exists"),
+        ({"Routes": [{**ROUTE, "Match": {"StudyDate": "2026-01-01"}}]},
+         "AIRouter.Routes[0].Match.StudyDate", "never match"),
+        ({"Routes": [{**ROUTE, "Match": {"StudyDate": "2026*"}}]}, "AIRouter.Routes[0].Match.StudyDate", "never match"),
+        ({"Routes": [{**ROUTE, "Match": {"StudyDate": "2026"}}]}, "AIRouter.Routes[0].Match.StudyDate", "never match"),
+        ({"Routes": [{**ROUTE, "Match": {"StudyTime": "10:00-12:00"}}]},
+         "AIRouter.Routes[0].Match.StudyTime", "never match"),
+        ({"Routes": [{**ROUTE, "Match": {"SOPClassUID": "1.2.840.*"}}]},
+         "AIRouter.Routes[0].Match.SOPClassUID", "never match"),
+        ({"Routes": [{**ROUTE, "Match": {"TransferSyntaxUID": "1.2.840.10008.1.2"}}]},
+         "AIRouter.Routes[0].Match.TransferSyntaxUID", "do not see"),
+        ({"Routes": [{**ROUTE, "Match": {"PixelData": {"Exists": True}}}]},
+         "AIRouter.Routes[0].Match.PixelData", "do not see"),
+        ({"Routes": [{**ROUTE, "Match": {"PerFrameFunctionalGroupsSequence": {"Exists": True}}}]},
+         "AIRouter.Routes[0].Match.PerFrameFunctionalGroupsSequence", "do not see"),
+        ({"Database": "airouter.sqlite"}, "AIRouter.Database", "pattern"),
+        ({"Database": "sqlite://"}, "AIRouter.Database", "pattern"),
+        ({"Database": "postgresql://user@host/x"}, "AIRouter.Database", "pattern"),
         ({"Routes": [{**ROUTE, "Priority": "URGENT"}]}, "AIRouter.Routes[0].Priority", "STAT"),
         ({"Routes": [ROUTE, ROUTE]}, "AIRouter.Routes[1].Name", "already"),
     ],
@@ -82,6 +100,8 @@ def test_a_wrong_section_names_the_path(section: dict[str, Any], path: str, reas
         ({"RemoteAccessAllowed": True, "AuthenticationEnabled": False}, "AuthenticationEnabled"),
         ({"HttpServerEnabled": False}, "HttpServerEnabled"),
         ({"AIRouter": []}, "AIRouter"),
+        ({"AiRouter": {}}, "AiRouter"),
+        ({"SslEnabled": True, "SslVerifyPeers": True}, "SslVerifyPeers"),
     ],
 )
 def test_what_orthanc_itself_must_guarantee(override: dict[str, Any], path: str) -> None:
@@ -108,3 +128,30 @@ def test_every_setting_has_a_paragraph_in_the_reference() -> None:
     for model in (config.Settings, config.RouteSettings):
         for field in model.model_fields.values():
             assert f"### `{field.alias}`" in reference, field.alias
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("StudyDate", "20260101-20261231"),
+        ("StudyDate", "20260101-"),
+        ("StudyDate", "2026-2027"),
+        ("StudyTime", "-120000.5"),
+        ("AcquisitionDateTime", "20260101120000.0-"),
+        ("SOPClassUID", r"1.2.3\1.2.4"),
+    ],
+)
+def test_ranges_and_lists_that_can_match_are_taken(keyword: str, value: str) -> None:
+    assert config.problems(document(Routes=[{**ROUTE, "Match": {keyword: value}}])) == []
+
+
+@pytest.mark.parametrize("url", ["sqlite:////var/lib/x.sqlite", "postgresql+psycopg://user@host/airouter"])
+def test_databases_that_are_taken(url: str) -> None:
+    assert config.problems(document(Database=url)) == []
+
+
+@pytest.mark.parametrize(("stated", "sound"), [("SM", True), (["OP", "SM"], True), ("S*", True), ("OP", False)])
+def test_a_route_whose_modality_its_pipeline_does_not_read_is_impossible(stated: object, sound: bool) -> None:
+    route = {"Name": "r", "Pipeline": "nuclear-positivity", "Model": "m", "Match": {"Modality": stated}}
+    found = preflight(document(Routes=[route]), {"m": None})
+    assert [p.path for p in found] == ([] if sound else ["AIRouter.Routes[0].Match.Modality"])

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from pydicom import dcmread, dcmwrite
 from pydicom.dataset import Dataset
-from pydicom.valuerep import PersonName
+from pydicom.valuerep import DSfloat, PersonName
 
 from airouter.domain import codes
-from airouter.domain.finding import AnnotationGroup, Finding, Measurement, NotAnalysed, Region, Result
+from airouter.domain.finding import NO_VALUE, AnnotationGroup, Finding, Measurement, NotAnalysed, Region, Result
 from airouter.domain.priority import Priority, Verdict
 from airouter.errors import EvidenceError
 from airouter.evidence.identity import STATUS, device_uid
@@ -171,7 +171,7 @@ def test_priority_and_what_was_not_analysed_stand_in_the_report(
     assert values["PRIORITY"].ConceptCodeSequence[0].CodeValue == result.verdict.priority.value
     assert values["121106"].TextValue == result.verdict.reason
     (missing,) = result.not_analysed
-    assert values["NOT-ANALYSED"].TextValue == f"{missing.quantity}: not analysed because {missing.reason}"
+    assert values["NOT-ANALYSED"].TextValue == f"{missing.quantity}: {missing.reason}"
 
 
 @pytest.mark.parametrize("name", ["slide phantom", "slide real"])
@@ -531,3 +531,87 @@ def test_measurements_keep_their_digits() -> None:
     (group,) = groups(stored(written.dataset))
     (number,) = (i for i in group.ContentSequence if i.ValueType == "NUM")
     assert float(number.MeasuredValueSequence[0].NumericValue) == pytest.approx(value, rel=1e-12)
+
+
+def _per_frame(ds: Dataset, *keywords: str) -> None:
+    shared = ds.SharedFunctionalGroupsSequence[0]
+    for keyword in keywords:
+        for group in ds.PerFrameFunctionalGroupsSequence:
+            group[keyword] = copy.deepcopy(shared[keyword])
+        del shared[keyword]
+
+
+def _eye_mask(sources: Sources) -> Dataset:
+    result = samples.eye_result(sources, frames=(2, 3))
+    made = write(samples.job(sources), samples.model(), result, sources, now=samples.NOW)
+    (mask,) = [w.dataset for w in made if w.dataset.Modality == "SEG"]
+    assert_conformant(mask)
+    return stored(mask)
+
+
+def test_a_mask_lies_as_its_frames_lie_also_where_each_says_it_for_itself() -> None:
+    sources = samples.oct_phantom()
+    (image,) = sources.values()
+    directions = [0.0, 0.6, 0.8, 0.0, 0.8, -0.6]
+    image.SharedFunctionalGroupsSequence[0].PlaneOrientationSequence[0].ImageOrientationPatient = directions
+    _per_frame(image, "PlaneOrientationSequence", "PixelMeasuresSequence")
+    mask = _eye_mask(sources)
+    assert mask.FrameOfReferenceUID == image.FrameOfReferenceUID
+    assert "PlaneOrientationSequence" not in mask.SharedFunctionalGroupsSequence[0]
+    for group in mask.PerFrameFunctionalGroupsSequence:
+        assert group.PlaneOrientationSequence[0].ImageOrientationPatient == directions
+    spacing = image.PerFrameFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
+    found = mask.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
+    assert list(map(float, found)) == pytest.approx(list(map(float, spacing)), abs=1e-12)
+
+
+@pytest.mark.parametrize("keyword", ["PlaneOrientationSequence", "ImageOrientationPatient"])
+def test_a_mask_of_frames_without_directions_lies_nowhere(keyword: str) -> None:
+    sources = samples.oct_phantom()
+    shared = next(iter(sources.values())).SharedFunctionalGroupsSequence[0]
+    del (shared if keyword in shared else shared.PlaneOrientationSequence[0])[keyword]
+    mask = _eye_mask(sources)
+    assert "FrameOfReferenceUID" not in mask
+    assert not any("PlanePositionSequence" in group for group in mask.PerFrameFunctionalGroupsSequence)
+
+
+def test_decimals_of_a_tomograph_that_are_too_long_are_shortened_in_the_mask() -> None:
+    sources = samples.oct_phantom()
+    shared = next(iter(sources.values())).SharedFunctionalGroupsSequence[0]
+    measures = shared.PixelMeasuresSequence[0]
+    measures.PixelSpacing = [DSfloat("0.00390625000000000001"), DSfloat("0.01170000000000000001")]
+    measures.SliceThickness = DSfloat("0.1200000000000000001")
+    shared.PlaneOrientationSequence[0].ImageOrientationPatient = [DSfloat("0.99999999999999999999"), 0, 0, 0, 1, 0]
+    spacing = _eye_mask(sources).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing
+    assert list(map(float, spacing)) == [0.00390625, 0.0117]
+
+
+@pytest.mark.parametrize("name", ["slide_phantom", "oct_phantom", "fundus_phantom"])
+@pytest.mark.parametrize("keyword", ["Modality", "LossyImageCompression"])
+def test_what_a_source_leaves_empty_though_nothing_needs_it_does_not_stop_a_result(name: str, keyword: str) -> None:
+    sources = getattr(samples, name)()
+    job = samples.job(sources)
+    slide = name == "slide_phantom"
+    frames = (2, 3) if name == "oct_phantom" else ()
+    result = samples.slide_result(sources) if slide else samples.eye_result(sources, frames=frames)
+    for ds in sources.values():
+        ds[keyword].value = None
+    for made in write(job, samples.model(), result, sources, now=samples.NOW):
+        assert_conformant(made.dataset)
+
+
+def test_a_cell_without_a_value_is_padding_and_outside_of_the_mapped_range() -> None:
+    sources = samples.slide_phantom()
+    result = samples.slide_result(sources)
+    (cells,) = result.maps
+    for known in (0, 5):
+        values = np.full_like(cells.values, NO_VALUE)
+        values.flat[:known] = np.arange(10, 10 + known)
+        spoilt = replace(result, maps=(replace(cells, values=values),))
+        made = write(samples.job(sources), samples.model(), spoilt, sources, now=samples.NOW)
+        (ds,) = [w.dataset for w in made if "FloatPixelData" in w.dataset]
+        assert_conformant(ds)
+        assert ds.FloatPixelPaddingValue == NO_VALUE
+        mapping = next(e.value[0] for e in ds.iterall() if e.keyword == "RealWorldValueMappingSequence")
+        assert mapping.DoubleFloatRealWorldValueFirstValueMapped == (10.0 if known else 0.0)
+        assert mapping.DoubleFloatRealWorldValueLastValueMapped == (14.0 if known else 0.0)

@@ -216,3 +216,31 @@ def test_real_tiles_equal_those_that_pydicom_decodes(name):
     header = FrameFormat.of(ds)
     mine = [decode(frame, header) for frame in dataset_frames(ds, range(1, int(ds.NumberOfFrames) + 1))]
     assert np.abs(np.stack(mine).astype(int) - ds.pixel_array).max() <= 1
+
+
+YBR = cv2.cvtColor(RGB, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]].copy()
+STORED_AS_YBR = {
+    "jpegls": (imagecodecs.jpegls_encode(YBR), JPEGLSLossless),
+    "jpeg lossless": (
+        imagecodecs.jpeg_encode(YBR, lossless=True, colorspace="RGB", outcolorspace="RGB"),
+        JPEGLosslessSV1,
+    ),
+    "rle": (rle(YBR), RLELossless),
+    "jpeg2000": (imagecodecs.jpeg2k_encode(YBR, level=0, codecformat="j2k", mct=False), JPEG2000Lossless),
+    "raw": (YBR.tobytes(), ExplicitVRLittleEndian),
+}
+
+
+@pytest.mark.parametrize("name", STORED_AS_YBR)
+def test_luma_and_chroma_become_colours_whatever_encodes_them(name):
+    frame, syntax = STORED_AS_YBR[name]
+    assert np.abs(decode(frame, colour(syntax, "YBR_FULL")).astype(int) - RGB).max() <= 2
+    assert np.array_equal(decode(frame, colour(syntax, "RGB")), YBR)
+
+
+@pytest.mark.parametrize("name", STORED_AS_YBR)
+@pytest.mark.parametrize("photometric", ["YBR_ICT", "YBR_RCT"])
+def test_a_transform_that_is_not_in_the_codestream_is_not_guessed(name, photometric):
+    frame, syntax = STORED_AS_YBR[name]
+    with pytest.raises(PixelDataError, match=photometric):
+        decode(frame, colour(syntax, photometric))

@@ -179,3 +179,22 @@ def test_a_visual_field_says_eye_and_pattern():
     assert field.pattern is not None
     assert field.pattern.value == "111801"
     assert field.points == 4
+
+
+def test_an_eye_that_only_the_frames_contradict_is_no_eye():
+    ds = dicom.oct_instance(VOLUME.frames, laterality="R")
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        group.FrameAnatomySequence = [pydicom.Dataset()]
+        group.FrameAnatomySequence[0].FrameLaterality = "R"
+    assert opened(ds).laterality is Laterality.R
+    ds.PerFrameFunctionalGroupsSequence[-1].FrameAnatomySequence[0].FrameLaterality = "L"
+    assert opened(ds).laterality is None
+
+
+def test_b_scans_that_follow_the_retina_in_depth_are_no_further_apart():
+    ds = dicom.oct_instance(VOLUME.frames, slice_um=120.0)
+    for n, group in enumerate(ds.PerFrameFunctionalGroupsSequence):
+        place = group.PlanePositionSequence[0]
+        x, y, z = map(float, place.ImagePositionPatient)
+        place.ImagePositionPatient = [x, y + (0.08 if n % 2 else 0.0), z]  # along the columns of the frame
+    assert opened(ds).slice_um == pytest.approx(120.0)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from airouter.domain.finding import Ungradable
+from airouter.domain.geometry import SlideGeometry
 from airouter.domain.study import Modality
 from airouter.errors import PixelDataError
 from airouter.imaging.level import WHITE, Place, TileCache
@@ -355,3 +356,32 @@ def test_a_phantom_keeps_its_picture_through_jpeg():
     slide = opened(dicom.slide_instances(made.rgb, 0.5, levels=1, tile=128))
     found = slide.region(slide.base, 0, 0, 300, 280)
     assert np.abs(found.astype(int) - made.rgb).mean() < 6
+
+
+def test_levels_that_lie_elsewhere_on_the_glass_are_refused():
+    datasets = raw(levels=2)
+    assert not isinstance(opened(datasets), Ungradable)
+    datasets[1].TotalPixelMatrixOriginSequence[0].XOffsetInSlideCoordinateSystem = "5.0"
+    assert "do not cover the same area" in reason(datasets)
+    datasets = raw(levels=2)
+    datasets[1].ImageOrientationSlide = ["1", "0", "0", "0", "1", "0"]
+    assert "do not cover the same area" in reason(datasets)
+
+
+def test_levels_of_one_size_that_differ_in_spacing_or_place_are_not_taken_for_one():
+    def twice(spacing_um, x):
+        other = raw(levels=1, spacing_um=spacing_um, seed="other")[0]
+        other.TotalPixelMatrixOriginSequence[0].XOffsetInSlideCoordinateSystem = x
+        return [raw(levels=1)[0], other]
+
+    assert len(opened(twice(0.5, "20.0")).levels) == 1
+    assert "do not cover the same area" in reason(twice(0.25, "20.0"))
+    assert "do not cover the same area" in reason(twice(0.5, "12.0"))
+
+
+def test_a_level_says_where_it_lies_or_why_not():
+    datasets = raw(levels=2)
+    del datasets[1].TotalPixelMatrixOriginSequence
+    fine, coarse = opened(datasets).levels
+    assert fine.geometry == SlideGeometry((20.0, 40.0, 0.0), (0.0, -1.0, 0.0, -1.0, 0.0, 0.0), (0.0005, 0.0005))
+    assert coarse.geometry == "Total Pixel Matrix Origin is missing"

@@ -125,3 +125,12 @@ def test_a_white_slide_has_no_tissue_and_no_patches():
 def test_real_slides_are_partly_tissue(name, low, high):
     tissue = opened(read(f"sm/{name}.dcm")).tissue()
     assert low < tissue.mask.mean() < high
+
+
+@pytest.mark.parametrize("side", [191, 500, 1000, 1023])
+def test_the_area_ends_where_the_slide_ends(side):
+    rgb = np.random.default_rng(0).integers(100, 200, (side, side - 3, 3), np.uint8)
+    rgb[..., 1] //= 2
+    tissue = opened(dicom.slide_instances(rgb, 0.5, levels=1, transfer="raw", seed=1)).tissue()
+    assert tissue.mask.all()
+    assert tissue.area_mm2 == pytest.approx(side * (side - 3) * 0.25e-6)

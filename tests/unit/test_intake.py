@@ -1,5 +1,7 @@
 """The intake: no arrival is lost, nothing runs twice, and the cursor never passes what is not settled."""
 
+import contextlib
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,8 +11,8 @@ from airouter.adapters.database import DatabaseJournal
 from airouter.domain.decision import Outcome
 from airouter.domain.job import Job
 from airouter.domain.study import Instance, Study
-from airouter.errors import ArchiveUnavailable, NotInArchive
-from airouter.ports import Change, StudyStamp
+from airouter.errors import ArchiveUnavailable, JournalUnavailable, NotInArchive, PixelDataError
+from airouter.ports import Change, JobRecord, StudyStamp
 from airouter.services.intake import Intake
 from airouter.services.routing import Router
 from tests.headers import instance, level
@@ -198,3 +200,95 @@ def test_an_incomplete_slide_is_given_up_at_the_deadline(house: House) -> None:
     intake.step()
     assert [d.outcome for _, d in house.journal.decisions("1.7")] == [Outcome.SKIPPED]
     assert house.journal.cursor() == 1
+
+
+@pytest.mark.parametrize(
+    "failure", [ArchiveUnavailable("HTTP 500"), PixelDataError("cannot be parsed"), ValueError("x")]
+)
+def test_a_study_that_cannot_be_read_holds_back_no_other_and_is_not_lost(
+    house: House, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    intake = house.intake()
+    house.archive.arrive("bad", instance("1"))
+    house.archive.arrive("good", instance("2"))
+    healthy = house.archive.study
+
+    def study(id: str) -> Study:
+        if id == "bad":
+            raise failure
+        return healthy(id)
+
+    monkeypatch.setattr(house.archive, "study", study)
+    for _ in range(2):  # the failure is told once, then the others have their turn
+        with contextlib.suppress(type(failure)):
+            intake.step()
+    assert [j.job.study_uid for j in house.journal.jobs()] == ["1.good"]
+    assert house.journal.cursor() == 0, "a restart would lose the study that failed"
+    monkeypatch.setattr(house.archive, "study", healthy)
+    house.now += 3600
+    intake.step()
+    assert len(house.queue.keys) == 2
+    assert house.journal.cursor() == 2
+
+
+def test_an_arrival_does_not_wait_behind_a_large_archive(house: House) -> None:
+    for n in range(500):
+        house.archive.arrive(f"old{n}", instance(f"9.{n}"), logged=False)
+    intake = house.intake()
+    intake.step()
+    assert len(house.queue.keys) < 500, "the sweep takes a few at a time"
+    house.archive.arrive("new", instance("1"))
+    intake.step()
+    assert [j.job.study_uid for j in house.journal.jobs(study_uid="1.new")] == ["1.new"]
+    turns = 0
+    while len(house.queue.keys) < 501:
+        assert intake.step() == 0 or len(house.queue.keys) == 501, "it does not rest before the sweep is through"
+        turns += 1
+        assert turns < 50
+
+
+def test_the_change_log_is_read_a_stretch_at_a_time_and_a_stop_is_heard_in_between(house: House) -> None:
+    for _ in range(5000):
+        house.archive.arrive("7", instance("1"))
+        house.archive.content["7"] = house.archive.content["7"][:1]
+    intake = house.intake()
+    assert intake.step() == 0
+    assert house.queue.keys, "what is known already is not left to wait for the end of the log"
+    intake.stop()
+    before = house.journal.cursor()
+    intake.step()
+    assert house.journal.cursor() <= before + 1000
+
+
+def test_a_database_that_is_away_for_a_moment_at_the_start_does_not_keep_jobs_from_being_resumed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.archive.arrive("7", instance("1"))
+    house.intake().step()
+    house.queue.keys.clear()
+    intake = house.intake()
+    real, asked = house.journal.jobs, []
+
+    def jobs(*args: object, **kwargs: object) -> list[JobRecord]:
+        asked.append(args)
+        if len(asked) == 1:
+            raise JournalUnavailable("locked")
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(house.journal, "jobs", jobs)
+    done = threading.Event()
+    enqueue = house.queue.enqueue
+
+    def resume(job: Job) -> None:
+        enqueue(job)
+        done.set()
+
+    monkeypatch.setattr(house.queue, "resume", resume)
+    thread = threading.Thread(target=intake.run)
+    thread.start()
+    try:
+        assert done.wait(30)
+    finally:
+        intake.stop()
+        thread.join(30)
+    assert not thread.is_alive()

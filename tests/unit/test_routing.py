@@ -100,3 +100,13 @@ def test_the_key_follows_bytes_weights_and_parameters_and_nothing_else() -> None
     changed_parameters = route(study(instance("1")), replace(ROUTE, parameters={"min_pixels": 300})).jobs[0]
     assert one.key == again.key
     assert len({j.key for j in (one, changed_bytes, changed_weights, changed_parameters)}) == 4
+
+
+def test_a_header_that_cannot_be_read_is_a_skip_with_the_reason() -> None:
+    unreadable = replace(instance("1"), attributes={})
+    routed = route(study(unreadable, instance("2")))
+    assert [(d.sources, d.outcome) for d in routed.decisions] == [
+        (("1",), Outcome.SKIPPED),
+        (("2",), Outcome.SELECTED),
+    ]
+    assert "header cannot be read" in routed.decisions[0].reason

@@ -53,10 +53,15 @@ def folder_of(path: Path) -> Path:
 def make_credentials(folder: Path) -> Path | None:
     """Write credentials.json with one user and a random password, readable by its owner alone.
 
-    None, and nothing written, where the folder registers users already.
+    None, and nothing written, where the folder registers users already. Raises ConfigurationError where it holds
+    an empty list of users: a second definition in another file would keep Orthanc from starting.
     """
-    if any("RegisteredUsers" in read(file) for file in folder.glob("*.json")):
-        return None
+    for file in sorted(folder.glob("*.json")):
+        users = read(file).get("RegisteredUsers")
+        if users is not None:
+            if not users:  # Orthanc 1.10 takes it for none at all and lets its known default in
+                raise ConfigurationError("RegisteredUsers", f"is empty in {file.name}: remove it there")
+            return None
     target = folder / CREDENTIALS
     text = json.dumps({"RegisteredUsers": {USER: secrets.token_urlsafe(24)}}, indent=2) + "\n"
     # Born with its mode: a file that is made readable and narrowed afterwards could be read in between.

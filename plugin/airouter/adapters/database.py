@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from airouter.adapters import tables
-from airouter.adapters.rows import decision_content, decision_of, job_content, record_of, sources_key
+from airouter.adapters.rows import decision_content, decision_key, decision_of, job_content, record_of
 from airouter.domain.decision import Decision, Outcome
 from airouter.domain.job import Discontinuation, Job, JobState, Progress
 from airouter.domain.priority import Priority, Verdict, most_urgent
@@ -34,7 +34,10 @@ class DatabaseJournal:
     """
 
     def __init__(self, url: str) -> None:
-        self._url = sa.make_url(url)
+        try:
+            self._url = sa.make_url(url)
+        except (sa.exc.ArgumentError, ValueError) as error:  # the text is not repeated: it may hold a password
+            raise JournalError("the database URL cannot be read") from error
         self._sqlite = self._url.get_backend_name() == "sqlite"
         if not self._sqlite and self._url.get_backend_name() != "postgresql":
             raise JournalError(f"unsupported database {self._url.get_backend_name()}: use sqlite or postgresql")
@@ -78,7 +81,7 @@ class DatabaseJournal:
         with self._write() as db:
             db.execute(t.delete().where(t.c.waiting.in_(sorted(decided))))
             for decision in decisions:
-                key, content = sources_key(decision.sources), decision_content(decision)
+                key, content = decision_key(decision), decision_content(decision)
                 same = (t.c.sources == key) & (t.c.route == decision.route)
                 standing = db.execute(sa.select(t.c.content).where(same)).scalar_one_or_none()
                 if standing == content:
@@ -211,13 +214,13 @@ class DatabaseJournal:
                 .values(state=JobState.CANCELED, ended=_now(), discontinuation=why, reason=reason)
             )
 
-    def reschedule(self, key: str) -> bool:
+    def reschedule(self, key: str, requested_by: str | None = None) -> bool:
         t = tables.job
         blank = dict.fromkeys(("started", "ended", "reason", "discontinuation", "done", "total", "unit"))
         again = t.update().where(t.c.key == key, t.c.state == JobState.CANCELED)
         with self._write() as db:
-            done = db.execute(again.values(state=JobState.SCHEDULED, **blank).returning(t.c.id))
-            return done.first() is not None
+            changes = {"state": JobState.SCHEDULED, "requested_by": requested_by, **blank}
+            return db.execute(again.values(changes).returning(t.c.id)).first() is not None
 
     # -- results ------------------------------------------------------------------------------------------------------
 

@@ -9,17 +9,19 @@ default) would orphan every waiting job at an upgrade. `run` takes a key and not
 """
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from dbos import DBOS, DBOSConfig, WorkflowSerializationFormat
+from sqlalchemy.exc import SQLAlchemyError
 
 from airouter.adapters.crashes import CrashLog, Gate
 from airouter.domain.job import Discontinuation, Job
-from airouter.errors import JobCanceled, RouterError, place
+from airouter.errors import JobCanceled, RequestError, RouterError, place
 
 _APPLICATION: Final = "airouter"
 _VERSION: Final = "1"
@@ -27,6 +29,7 @@ _QUEUE: Final = "airouter-jobs"
 _WORKFLOW: Final = "airouter.job"
 
 _log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 
 # (job key, why, reason): records that a job ended without a result, as Journal.cancel does.
 Abandon = Callable[[str, Discontinuation, str], None]
@@ -184,7 +187,7 @@ class DurableQueue:
         with self._lock:
             running = self._running.get(job.key)
         if running is not None and not running.done.wait(30):
-            raise RouterError(f"job {job.key} was canceled and has not ended yet: try again later")
+            raise RequestError(f"job {job.key} was canceled and has not ended yet: ask again in a minute")
         status = DBOS.get_workflow_status(job.key)
         for _ in range(100):  # its thread has ended, and DBOS writes that down in this moment
             if status is None or status.status != "PENDING":
@@ -235,15 +238,18 @@ class DurableQueue:
         """The body of the workflow: how the job ended comes back, and is all that DBOS keeps of it."""
         me = self._register(key)
         try:
-            crashes = self._log_of_crashes.crashes(key)
+            crashes = self._note(me, lambda: self._log_of_crashes.crashes(key))
             if crashes >= self._limit:
-                reason = f"the process died {crashes} times while this job ran; it is not tried again by itself"
+                reason = (
+                    f"the process died {crashes} times while this job ran; it is not tried again by itself. "
+                    "POST /ai/jobs with retry runs it again."
+                )
                 self._tell(key, me, Discontinuation.POISON, reason)
                 self._log_of_crashes.end(key)
                 return "poison"
             with self._gate.enter(alone=crashes > 0, still=lambda: self._leave_if_interrupted(me)):
                 self._leave_if_interrupted(me)
-                self._log_of_crashes.begin(key)
+                self._note(me, lambda: self._log_of_crashes.begin(key))
                 try:
                     outcome = self._try(key, me)
                 except _Leave:
@@ -285,6 +291,8 @@ class DurableQueue:
                 self._leave_if_interrupted(me)
                 reason = f"{type(error).__name__}: {error}"
                 if not error.transient or attempt >= self._patience.attempts:
+                    again = f"It was tried {attempt} times; POST /ai/jobs with retry runs it again."
+                    reason += f". {again if error.transient else error.advice}"
                     _log.warning("job %s failed: %s", key, reason)
                     self._tell(key, me, Discontinuation.FAILURE, reason)
                     return "failed"
@@ -292,7 +300,7 @@ class DurableQueue:
             except Exception as error:  # noqa: BLE001  # the outermost seam of a worker: nothing may end it
                 self._leave_if_interrupted(me)
                 # The kind and the place, not the text: it may quote what stands in a patient's header.
-                reason = f"internal error {type(error).__name__} at {place(error)}"
+                reason = f"internal error {type(error).__name__} at {place(error)}. {RouterError.advice}"
                 _log.error("job %s failed: %s", key, reason)
                 self._tell(key, me, Discontinuation.FAILURE, reason)
                 return "failed"
@@ -311,6 +319,19 @@ class DurableQueue:
                 if not error.transient:
                     _log.error("the end of job %s could not be recorded: %s", key, error)
                     raise _Leave from error
+            me.interrupt.wait(self._patience.pause(attempt))
+            self._leave_if_interrupted(me)
+
+    def _note(self, me: _Running, what: Callable[[], _T]) -> _T:
+        """Read or write the log of crashes, again and again while the database is out of reach: a failure here would
+        end the workflow and leave its job SCHEDULED without anybody to run it."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return what()
+            except (SQLAlchemyError, sqlite3.Error) as error:
+                _log.warning("the queue's database does not answer: %s", type(error).__name__)
             me.interrupt.wait(self._patience.pause(attempt))
             self._leave_if_interrupted(me)
 

@@ -6,22 +6,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from airouter.errors import StateLocked
+from airouter.errors import ConfigurationError, StateLocked
 
 
 class StateLock:
     """Exclusive lock on `folder` (made where missing), held from construction until `release`.
 
     Two Orthancs on one storage both stay alive (the second only logs that its index is busy), so Orthanc itself does
-    not keep a second router away from our journal and queue. Raises StateLocked where another process holds the lock.
+    not keep a second router away from our journal and queue. Raises StateLocked where another process holds the lock,
+    ConfigurationError where the folder cannot be made or written.
     """
 
     def __init__(self, folder: Path) -> None:
         # The folder holds findings with their study identifiers: nobody else needs to read it.
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.path = folder / "lock"
-        # Not O_TRUNC: the holder's process id must survive our attempt.
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Not O_TRUNC: the holder's process id must survive our attempt.
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigurationError("AIRouter.StateDirectory", f"{folder}: {error.strerror}") from error
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

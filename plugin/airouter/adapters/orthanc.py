@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Generic, TypeVar
 from urllib.parse import quote
@@ -39,6 +40,8 @@ _PAGE: Final = 1000
 _LOOK_UP_SECONDS: Final = 2.0
 # Objects that are no source are read up to here for routing: behind it lie segment, annotation and frame sequences.
 _BULK_GROUPS: Final = 0x00620000
+# What is kept of them: by whom they were made tells our own results.
+_OF_OTHERS: Final = frozenset({"Modality", "Manufacturer", "ContributingEquipmentSequence"})
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -78,6 +81,8 @@ class OrthancArchive:
                 found.append(self._instance(entry["ID"], str(entry.get("FileUuid", ""))))
             except NotInArchive:
                 continue  # deleted while we read
+            except PixelDataError:
+                found.append(self._unreadable(entry, uid))
         if not found:
             raise NotInArchive(f"study {id} is gone")
         return Study(id, uid, tuple(sorted(found, key=lambda i: i.uid)))
@@ -179,8 +184,25 @@ class OrthancArchive:
             digest=digest,
             attributes=attributes(header),
         )
+        if found.modality is None:  # thousands of slices would fill the memory with headers that no route looks at
+            found = replace(found, attributes={k: v for k, v in found.attributes.items() if k in _OF_OTHERS})
         self._instances.put((id, attachment.uuid), found)
         return found
+
+    def _unreadable(self, entry: Mapping[str, Any], study_uid: str) -> Instance:
+        """What Orthanc itself knows of a file that we cannot parse: enough for a decision, and no attributes."""
+        id = str(entry["ID"])
+        series = self._rest.json(f"/series/{quote(str(entry['ParentSeries']))}")
+        sop_class = self._rest.send("GET", f"/instances/{quote(id)}/metadata/SopClassUid", accept=(404,))
+        attachment = self._attachment(id)
+        return Instance(
+            id=id,
+            uid=str(entry["MainDicomTags"]["SOPInstanceUID"]),
+            sop_class=sop_class.text.strip() if sop_class.status_code == 200 else "",
+            series_uid=str(series["MainDicomTags"]["SeriesInstanceUID"]),
+            study_uid=study_uid,
+            digest=attachment.md5 or attachment.uuid,
+        )
 
     def _read(self, id: str, parse: Callable[[BinaryIO], Dataset]) -> tuple[Dataset, Attachment, str]:
         """Parse the stored file from its start, with the attachment it was and its digest (MD5, else SHA-256)."""

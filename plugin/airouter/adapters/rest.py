@@ -5,17 +5,22 @@ they wait for Orthanc's locks and so deadlock the server.
 """
 
 import io
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
 from pyorthanc import Orthanc
 
-from airouter.errors import ArchiveError, ArchiveUnavailable, NotInArchive
+from airouter.errors import ArchiveError, ArchiveUnavailable, ConfigurationError, NotInArchive, PixelDataError
 
 # What cannot be answered now, RFC 9110: 5xx, and 429 (RFC 6585). Orthanc answers 500 where its disk is full.
 _UNAVAILABLE: Final = {429, *range(500, 600)}
+# Of these, what Orthanc's own error code says no waiting heals: BadFileFormat, CorruptedFile, IncompatibleImageFormat
+# and IncompatibleImageSize of its OrthancPluginErrorCode.
+_DAMAGED: Final = {15, 20, 23, 24}
 
 
 def connect(
@@ -25,9 +30,13 @@ def connect(
     password: str | None = None,
     token: str | None = None,
     timeout: float = 120.0,
+    certificate: Path | None = None,
 ) -> Orthanc:
     """A client for Orthanc at `url`: with `token` (from GenerateRestApiAuthorizationToken) in the plugin, else by name.
 
+    `certificate`: for https, the PEM file of Orthanc's own SslCertificate. Only that very certificate is trusted, in
+    whatever name it was issued: none is for 127.0.0.1, and many are self-signed. Raises ConfigurationError where it
+    cannot be read.
     Proxies and credentials of the environment are ignored, redirects are not followed. Threads may share it.
     """
     headers = {"Accept-Encoding": "identity"}  # gzip on the loopback device costs more than it saves
@@ -42,11 +51,27 @@ def connect(
         limits=httpx.Limits(max_connections=64, max_keepalive_connections=16),
         trust_env=False,
         follow_redirects=False,
+        verify=True if certificate is None else _only(certificate),
     )
 
 
+def _only(certificate: Path) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=str(certificate))
+    except OSError as error:  # ssl.SSLError is one
+        reason = f"{certificate} cannot be read: {error.strerror or error}"
+        raise ConfigurationError("SslCertificate", reason) from error
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself may be the anchor
+    return context
+
+
 class Rest:
-    """Requests on one client. Every method raises ArchiveUnavailable, NotInArchive (404), ArchiveError (other 4xx)."""
+    """Requests on one client.
+
+    Every method raises ArchiveUnavailable, NotInArchive (404), PixelDataError (Orthanc cannot read what it has stored)
+    or ArchiveError (other 4xx).
+    """
 
     def __init__(self, client: Orthanc) -> None:
         self._client: httpx.Client = client
@@ -107,14 +132,18 @@ def check(response: httpx.Response, path: str) -> None:
     if status < 400:
         return
     reason = f"{path}: HTTP {status}"
+    code = None
     try:
         body = response.json()
         reason += f", {body['OrthancError']}"
+        code = body.get("OrthancStatus")
     except (ValueError, KeyError, TypeError):
         pass
     if status == 404:
         raise NotInArchive(reason)
     if status in _UNAVAILABLE:
+        if code in _DAMAGED:
+            raise PixelDataError(reason)
         raise ArchiveUnavailable(reason)
     raise ArchiveError(reason)
 

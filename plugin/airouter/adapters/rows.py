@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,9 +15,14 @@ from airouter.domain.study import Modality
 from airouter.ports import JobRecord
 
 
-def sources_key(uids: Sequence[str]) -> str:
-    """SHA-256 over the sorted UIDs: what a decision is about, at a length that a unique index takes."""
-    return hashlib.sha256(json.dumps(sorted(uids)).encode()).hexdigest()
+def decision_key(decision: Decision) -> str:
+    """SHA-256 over what a decision is about, at a length that a unique index takes: the sorted UIDs of its sources.
+
+    Objects that no route reads are one growing heap per series and reason: each slice of a CT that arrives would
+    otherwise leave another decision with all the UIDs before it.
+    """
+    about = decision.sources if decision.modality is not None else (decision.series_uid, decision.reason)
+    return hashlib.sha256(json.dumps(sorted(about)).encode()).hexdigest()
 
 
 def job_content(job: Job) -> dict[str, Any]:

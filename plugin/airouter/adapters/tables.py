@@ -24,7 +24,7 @@ decision: Final = sa.Table(
     "decision",
     metadata,
     sa.Column("id", _ID, primary_key=True, autoincrement=True),
-    sa.Column("sources", sa.String(64), nullable=False),  # SHA-256 over the sorted SOP Instance UIDs
+    sa.Column("sources", sa.String(64), nullable=False),  # SHA-256, see rows.decision_key
     sa.Column("route", sa.Text, nullable=False),
     sa.Column("study_uid", sa.Text, nullable=False, index=True),
     sa.Column("made", sa.Text, nullable=False, index=True),

@@ -1,7 +1,7 @@
 """Whether an image set can be analysed now: pyramids and concatenations whole, labels and overviews left out."""
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from airouter.domain.study import ImageSet, Instance, Modality
 
@@ -39,6 +39,7 @@ def volume_levels(images: ImageSet) -> tuple[Instance, ...]:
 # s without an arrival after which a pyramid that looks whole is taken as whole: one level of one frame may follow
 # another, and a slide that is analysed before its last level came would be analysed twice.
 SETTLING_TIME = 1.0
+_TOLD = 10  # missing parts that a reason names
 
 
 def judge(images: ImageSet, *, quiet: bool, settled: bool = False) -> Complete | Incomplete | Nothing:
@@ -70,21 +71,29 @@ def _missing_parts(levels: tuple[Instance, ...]) -> str | None:
         if uid is not None:
             parts.setdefault(str(uid), []).append(level)
     for members in parts.values():
-        total = max((int(m.first("InConcatenationTotalNumber") or 0) for m in members), default=0)
-        present = {int(m.first("InConcatenationNumber") or 0) for m in members}
+        total = max((integer(m, "InConcatenationTotalNumber") for m in members), default=0)
+        present = {integer(m, "InConcatenationNumber") for m in members}
         # In-concatenation Total Number is optional (type 3): without it, a gap below the highest part still shows.
-        missing = sorted(set(range(1, max(total, *present) + 1)) - present)
+        # Counted one by one: a header may claim any number of parts.
+        missing = list(islice((n for n in range(1, max(total, *present) + 1) if n not in present), _TOLD + 1))
         if missing:
-            return f"concatenation part {', '.join(map(str, missing))} of {total or 'unknown'} has not arrived"
+            told = ", ".join(map(str, missing[:_TOLD])) + (", ..." if len(missing) > _TOLD else "")
+            return f"concatenation part {told} of {total or 'unknown'} has not arrived"
     return None
+
+
+def integer(instance: Instance, keyword: str) -> int:
+    """Value of an integer attribute; 0 where it is missing or, against the standard, not an integer."""
+    value = instance.first(keyword)
+    return value if isinstance(value, int) else 0
 
 
 def _whole_pyramid(levels: tuple[Instance, ...]) -> bool:
     """From a base level to a level of one frame in even steps: a missing middle level makes the steps uneven."""
     bases = [i for i in levels if "NONE" in map(str, i.all("ImageType")[3:4])]
-    if not bases or min(int(i.first("NumberOfFrames") or 1) for i in levels) > 1:
+    if not bases or min(integer(i, "NumberOfFrames") or 1 for i in levels) > 1:
         return False
-    widths = sorted({int(i.first("TotalPixelMatrixColumns") or 0) for i in levels}, reverse=True)
+    widths = sorted({integer(i, "TotalPixelMatrixColumns") for i in levels}, reverse=True)
     if widths[-1] <= 0 or len(widths) == 1:
         return False
     steps = [wide / narrow for wide, narrow in pairwise(widths)]

@@ -8,6 +8,7 @@ Coordinates are (column, row) in pixels of the image that `source` names, the ce
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class NotAnalysed:
-    """A quantity the reader may expect and did not get, and why."""
+    """A quantity the reader may expect and did not get; `reason` begins with "not analysed because"."""
 
     quantity: str
     reason: str
@@ -133,9 +134,16 @@ class AnnotationGroup:
         return len(self.starts) - 1
 
 
+# In a parametric map: this cell has no value. Below every value that a map may hold.
+NO_VALUE: Final = -1.0
+
+
 @dataclass(frozen=True, slots=True)
 class ParametricMap:
-    """A value per field of a slide level: float32 [rows, columns], NaN-free, one cell = `factor` level pixels."""
+    """A value per field of a slide level: float32 [rows, columns], NaN-free, one cell = `factor` level pixels.
+
+    Values are 0 or more; a cell of `NO_VALUE` was not measured.
+    """
 
     role: str
     label: str

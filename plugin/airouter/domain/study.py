@@ -48,7 +48,10 @@ Attributes = Mapping[str, Attribute]
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One stored SOP instance. `id` is the archive's own identifier, `digest` the checksum of its stored file."""
+    """One stored SOP instance. `id` is the archive's own identifier, `digest` the checksum of its stored file.
+
+    One without any attributes has a header that cannot be read; its UIDs are those the archive knows.
+    """
 
     id: str
     uid: str

@@ -8,7 +8,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from airouter.domain.finding import ParametricMap
+from airouter.domain.finding import NO_VALUE, ParametricMap
 from airouter.errors import EvidenceError
 from airouter.evidence.identity import Identity, clip, code
 from airouter.evidence.source import slide_geometry
@@ -19,12 +19,16 @@ _MAX_TILE = 512
 def parametric_map(
     values: ParametricMap, source: Dataset, identity: Identity, series_number: int
 ) -> hd.pm.ParametricMap:
-    """One map. `source` is the header of the level it covers. Raises EvidenceError for NaN or infinity."""
+    """One map; cells without a value are padding (Float Pixel Padding Value, PS3.3 C.7.6.24).
+
+    `source` is the header of the level it covers. Raises EvidenceError for NaN or infinity.
+    """
     cells = np.ascontiguousarray(values.values, dtype=np.float32)
     if cells.ndim != 2 or not cells.size or not np.isfinite(cells).all():
         raise EvidenceError(f"{values.role} is not a plane of finite numbers")
     geometry = slide_geometry(source).coarser(values.factor)
-    low, high = float(cells.min()), float(cells.max())
+    known = cells[cells != NO_VALUE]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
     arguments = identity.common(values.label)
     mapping = hd.pm.RealWorldValueMapping(
         lut_label=clip(values.quantity.value, 16),
@@ -35,7 +39,7 @@ def parametric_map(
         intercept=0.0,
         quantity_definition=code(values.quantity),
     )
-    return hd.pm.ParametricMap(
+    made = hd.pm.ParametricMap(
         source_images=[source],
         pixel_array=cells[np.newaxis],
         real_world_value_mappings=[mapping],
@@ -60,3 +64,6 @@ def parametric_map(
         transfer_syntax_uid=ExplicitVRLittleEndian,
         **arguments,
     )
+    if known.size < cells.size:
+        made.FloatPixelPaddingValue = made.FloatPixelPaddingRangeLimit = NO_VALUE
+    return made

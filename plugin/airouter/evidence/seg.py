@@ -19,7 +19,7 @@ from airouter.domain import codes
 from airouter.domain.finding import Segmentation
 from airouter.errors import EvidenceError
 from airouter.evidence.identity import Identity, clip, code, concept
-from airouter.evidence.source import correct_references, photograph, slide_geometry
+from airouter.evidence.source import correct_references, functional_group, photograph, slide_geometry
 
 _MAX_TILE = 512
 # Display colours (RGB) of segments 1, 2, ...: distinct also with red-green colour blindness (Okabe and Ito, 2008).
@@ -119,23 +119,26 @@ def _replace_frames(
     """Per-frame groups and bits for every segment on every frame, in place of the single frame highdicom made."""
     planes: list[NDArray[np.bool_]] = []
     items: list[Dataset] = []
-    placed = bool(full.get("FrameOfReferenceUID")) and _positions(full) is not None
-    positions = _positions(full) if placed else None
+    # A frame lies somewhere by its position and its orientation together; half of it would be a wrong place.
+    positions, orientations = _positions(full), _orientations(full)
+    placed = bool(full.get("FrameOfReferenceUID")) and positions is not None and orientations is not None
+    if not placed:
+        positions = orientations = None
     for segment in segmentation.segments:
         for index, number in enumerate(frames):
             plane = mask[index] == segment.number
             if not plane.any():
                 continue
-            items.append(_per_frame(segment.number, index, number, full, positions))
+            items.append(_per_frame(segment.number, index, number, full, positions, orientations))
             planes.append(plane)
     if not items:  # a segmentation needs a frame: the first, empty
-        items.append(_per_frame(segmentation.segments[0].number, 0, frames[0], full, positions))
+        items.append(_per_frame(segmentation.segments[0].number, 0, frames[0], full, positions, orientations))
         planes.append(np.zeros(mask.shape[1:], dtype=np.bool_))
     seg.NumberOfFrames = len(items)
     seg.PerFrameFunctionalGroupsSequence = DicomSequence(items)
     bits = np.packbits(np.stack(planes).reshape(-1), bitorder="little").tobytes()
     seg.PixelData = bits + b"\0" * (len(bits) % 2)
-    _shared_groups(seg, full)
+    _shared_groups(seg, full, orientations)
     if placed:
         seg.FrameOfReferenceUID = full.FrameOfReferenceUID
         seg.PositionReferenceIndicator = full.get("PositionReferenceIndicator") or ""
@@ -158,7 +161,14 @@ def _dimension(organization: str, pointer: int, group: int, label: str) -> Datas
     return item
 
 
-def _per_frame(segment: int, index: int, number: int, full: Dataset, positions: list[Dataset] | None) -> Dataset:
+def _per_frame(
+    segment: int,
+    index: int,
+    number: int,
+    full: Dataset,
+    positions: list[Dataset] | None,
+    orientations: list[Dataset] | None,
+) -> Dataset:
     item = Dataset()
     content = Dataset()
     content.StackID = "1"
@@ -181,38 +191,59 @@ def _per_frame(segment: int, index: int, number: int, full: Dataset, positions: 
     item.DerivationImageSequence = [derivation]
     if positions is not None:
         item.PlanePositionSequence = [positions[number - 1]]
+    if orientations is not None and len(orientations) > 1:
+        item.PlaneOrientationSequence = [orientations[number - 1]]
     return item
 
 
 def _positions(full: Dataset) -> list[Dataset] | None:
     """Plane Position items of every source frame, None unless each frame has one."""
     count = int(full.get("NumberOfFrames") or 1)
-    found = [item.get("PlanePositionSequence") for item in full.get("PerFrameFunctionalGroupsSequence") or ()]
-    if len(found) != count or not all(found):
+    found = full.get("PerFrameFunctionalGroupsSequence") or []
+    positions = [_decimals(group, "PlanePositionSequence", "ImagePositionPatient", 3) for group in found]
+    known = [item for item in positions if item is not None]
+    return known if len(known) == count == len(found) else None
+
+
+def _orientations(full: Dataset) -> list[Dataset] | None:
+    """Plane Orientation item that all source frames share, or one of each frame; None where a frame has none."""
+    shared = full.get("SharedFunctionalGroupsSequence") or [Dataset()]
+    item = _decimals(shared[0], "PlaneOrientationSequence", "ImageOrientationPatient", 6)
+    if item is not None:
+        return [item]
+    found = full.get("PerFrameFunctionalGroupsSequence") or []
+    items = [_decimals(group, "PlaneOrientationSequence", "ImageOrientationPatient", 6) for group in found]
+    known = [item for item in items if item is not None]
+    return known if len(known) == len(found) == int(full.get("NumberOfFrames") or 1) else None
+
+
+def _decimals(group: Dataset, sequence: str, keyword: str, count: int) -> Dataset | None:
+    """A functional group's item with one attribute of `count` decimal strings, none too long; None without it."""
+    values = (group.get(sequence) or [Dataset()])[0].get(keyword) or []
+    if len(values) != count:
         return None
-    positions = []
-    for sequence in found:
-        item = Dataset()
-        place = sequence[0].ImagePositionPatient
-        item.ImagePositionPatient = [DSfloat(float(v), auto_format=True) for v in place]
-        positions.append(item)
-    return positions
+    item = Dataset()
+    setattr(item, keyword, [DSfloat(float(v), auto_format=True) for v in values])
+    return item
 
 
-def _shared_groups(seg: Dataset, full: Dataset) -> None:
+def _shared_groups(seg: Dataset, full: Dataset, orientations: list[Dataset] | None) -> None:
     """Orientation and spacing of the source; viewers need an orientation even of an image that lies nowhere."""
     shared = seg.SharedFunctionalGroupsSequence[0]
     # highdicom shares it where there is one segment only; ours stands in every frame's own groups.
     shared.pop("SegmentIdentificationSequence", None)
-    source = (full.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    orientation = Dataset()
-    given = source.get("PlaneOrientationSequence")
-    orientation.ImageOrientationPatient = given[0].ImageOrientationPatient if given else [1, 0, 0, 0, 1, 0]
-    shared.PlaneOrientationSequence = [orientation]
-    measures = source.get("PixelMeasuresSequence")
-    spacing = (measures[0] if measures else full).get("PixelSpacing")
+    if orientations is None:
+        nowhere = Dataset()
+        nowhere.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        orientations = [nowhere]
+    if len(orientations) == 1:
+        shared.PlaneOrientationSequence = orientations
+    # Where the spacing stands per frame it is the same in each of them: another image is not analysed.
+    measures = functional_group(full, "PixelMeasuresSequence")
+    spacing = (full if measures is None else measures).get("PixelSpacing")
     if spacing and "PixelMeasuresSequence" not in shared:
         item = Dataset()
-        item.PixelSpacing = spacing
-        item.SliceThickness = (measures[0].get("SliceThickness") if measures else None) or 0.001
+        item.PixelSpacing = [DSfloat(float(v), auto_format=True) for v in spacing]
+        thickness = (measures.get("SliceThickness") if measures is not None else None) or 0.001
+        item.SliceThickness = DSfloat(float(thickness), auto_format=True)
         shared.PixelMeasuresSequence = [item]

@@ -15,6 +15,7 @@ from pydicom.uid import VLPhotographicImageStorage
 from pydicom.valuerep import DSfloat
 
 from airouter.domain.geometry import SlideGeometry
+from airouter.domain.study import SOURCE_SOP_CLASSES
 from airouter.errors import EvidenceError
 
 # Patient and General Study, type 2 (PS3.3 C.7.1.1, C.7.2.1).
@@ -63,6 +64,10 @@ def header(source: Dataset) -> Dataset:
     for keyword in TYPE_2:
         if keyword not in bare:
             setattr(bare, keyword, "")
+    if not bare.get("Modality") and str(bare.SOPClassUID) in SOURCE_SOP_CLASSES:
+        bare.Modality = SOURCE_SOP_CLASSES[str(bare.SOPClassUID)].value  # the SOP class, not Modality, is relied upon
+    if not bare.get("LossyImageCompression", "00"):
+        del bare.LossyImageCompression  # type 1C in what derives from it: unknown is not to be said at all
     if bare.PatientSex not in _SEXES:
         bare.PatientSex = ""  # highdicom refuses other values; `restore` brings the stored one back
     _short_decimals(bare)
@@ -102,7 +107,8 @@ def correct_references(ds: Dataset, sop_classes: Mapping[str, str]) -> None:
             correct_references(item, sop_classes)
 
 
-def _functional_group(source: Dataset, keyword: str) -> Dataset | None:
+def functional_group(source: Dataset, keyword: str) -> Dataset | None:
+    """The first item of a functional group, shared or of the first frame that has it; None where none has."""
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for item in source.get(groups) or ():
             if item.get(keyword):
@@ -117,7 +123,7 @@ def slide_geometry(source: Dataset) -> SlideGeometry:
     Raises EvidenceError where origin, orientation or spacing is missing or impossible.
     """
     uid = source.SOPInstanceUID
-    measures = _functional_group(source, "PixelMeasuresSequence")
+    measures = functional_group(source, "PixelMeasuresSequence")
     origin = (source.get("TotalPixelMatrixOriginSequence") or [None])[0]
     orientation: Any = source.get("ImageOrientationSlide")
     spacing: Any = measures.get("PixelSpacing") if measures is not None else None

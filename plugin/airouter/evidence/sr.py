@@ -210,7 +210,7 @@ def _text(name: Code, value: str) -> hd.sr.TextContentItem:
 
 
 def _not_analysed(item: NotAnalysed) -> hd.sr.TextContentItem:
-    return _text(codes.NOT_ANALYSED, f"{item.quantity}: not analysed because {item.reason}")
+    return _text(codes.NOT_ANALYSED, f"{item.quantity}: {item.reason}")
 
 
 def _evaluations(result: Result) -> hd.sr.ContainerContentItem:

@@ -163,12 +163,22 @@ def _native(frame: bytes, header: FrameFormat, _: bool) -> NDArray[Any]:
     _at_least(frame, size * header.samples)
     flat = np.frombuffer(frame, header.dtype, header.rows * header.columns * header.samples)
     pixels = np.moveaxis(flat.reshape(-1, *shape), 0, -1) if header.planar else flat.reshape(*shape, header.samples)
-    return _rgb(pixels) if header.photometric == "YBR_FULL" else pixels
+    return _colour(pixels, header)
 
 
 def _at_least(frame: bytes, length: int) -> None:
     if len(frame) < length:
         raise PixelDataError(f"a frame is truncated: {len(frame)} of {length} bytes")
+
+
+def _colour(pixels: NDArray[Any], header: FrameFormat) -> NDArray[Any]:
+    """RGB of samples as they are stored, all of full resolution; for encodings that have no colours of their own."""
+    if header.photometric in ("YBR_FULL", "YBR_FULL_422"):
+        return _rgb(pixels)
+    if header.photometric.startswith("YBR"):
+        # a transform of JPEG 2000, which nothing here has undone
+        raise PixelDataError(f"Photometric Interpretation {header.photometric} contradicts how a frame is encoded")
+    return pixels
 
 
 def _rgb(ybr: NDArray[Any]) -> NDArray[Any]:
@@ -196,7 +206,7 @@ def _jpeg(frame: bytes, header: FrameFormat, shorter: bool) -> NDArray[Any]:
 
 def _jpeg_lossless(frame: bytes, header: FrameFormat, shorter: bool) -> NDArray[Any]:
     _same_size(*_start_of_frame(frame), header, shorter)
-    return _array(imagecodecs.jpegsof3_decode(frame))
+    return _colour(_array(imagecodecs.jpegsof3_decode(frame)), header)
 
 
 def _jpeg_ls(frame: bytes, header: FrameFormat, shorter: bool) -> NDArray[Any]:
@@ -204,7 +214,7 @@ def _jpeg_ls(frame: bytes, header: FrameFormat, shorter: bool) -> NDArray[Any]:
         # CharLS takes half a minute to find that out of a codestream without its end
         raise PixelDataError("a frame is truncated: the end-of-image marker is missing")
     _same_size(*_start_of_frame(frame), header, shorter)
-    return _array(imagecodecs.jpegls_decode(frame))
+    return _colour(_array(imagecodecs.jpegls_decode(frame)), header)
 
 
 def _start_of_frame(frame: bytes) -> tuple[int, int, int]:
@@ -230,9 +240,7 @@ def _jpeg2000(frame: bytes, header: FrameFormat, shorter: bool) -> NDArray[Any]:
     if not tile_x or not tile_y or -(-x // tile_x) * -(-y // tile_y) > _MAX_J2K_TILES:
         raise PixelDataError("a frame is cut into too many JPEG 2000 tiles")
     pixels = _array(imagecodecs.jpeg2k_decode(frame))
-    if header.photometric == "YBR_FULL" and not _multiple_component_transform(frame):
-        return _rgb(pixels)
-    return pixels
+    return pixels if _multiple_component_transform(frame) else _colour(pixels, header)
 
 
 def _multiple_component_transform(frame: bytes) -> bool:
@@ -251,8 +259,7 @@ def _rle(frame: bytes, header: FrameFormat, _: bool) -> NDArray[Any]:
     data = bytes(imagecodecs.dicomrle_decode(frame, header.dtype.str.replace("i", "u")))
     _at_least(data, int(np.prod(shape)) * header.dtype.itemsize)
     planes = np.frombuffer(data, header.dtype, int(np.prod(shape))).reshape(shape)
-    pixels = np.moveaxis(planes, 0, -1)
-    return _rgb(pixels) if header.photometric == "YBR_FULL" else pixels
+    return _colour(np.moveaxis(planes, 0, -1), header)
 
 
 def _same_size(rows: int, columns: int, components: int, header: FrameFormat, shorter: bool) -> None:

@@ -68,16 +68,20 @@ def _spacing(measures: Dataset | None) -> tuple[float, float] | None:
 
 
 def laterality(header: Dataset) -> Laterality | None:
-    """Which eye: Image Laterality, Frame Laterality of the shared functional groups, Laterality.
+    """Which eye: Image Laterality, Frame Laterality of the shared and of each frame's functional groups, Laterality.
 
     None where nothing is said, it is said to be unknown (U), or two of them contradict each other.
     """
-    anatomy = first_item(header, "SharedFunctionalGroupsSequence", "FrameAnatomySequence")
+    groups = [
+        *(header.get("SharedFunctionalGroupsSequence") or []),
+        *(header.get("PerFrameFunctionalGroupsSequence") or []),
+    ]
+    anatomy = [first_item(group, "FrameAnatomySequence") for group in groups]
     said = {
         str(value)
         for value in (
             header.get("ImageLaterality"),
-            anatomy.get("FrameLaterality") if anatomy is not None else None,
+            *(item.get("FrameLaterality") for item in anatomy if item is not None),
             header.get("Laterality"),
             header.get("MeasurementLaterality"),
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from airouter.domain.geometry import SlideGeometry
 from airouter.errors import PixelDataError
 from airouter.imaging.codecs import FrameFormat, decode
 from airouter.imaging.header import Frames
@@ -79,6 +80,7 @@ class Level:
     """One level of the pyramid. `rows`, `columns`: its total pixel matrix; `spacing_um`: size of its pixels.
 
     `instance_uid` and `instance_id` name the instance, or the first part of its concatenation (`instance_uids` all).
+    `geometry`: where the matrix lies on the glass, or why it cannot be told. Pixels can be read without it.
     """
 
     instance_uid: str
@@ -89,6 +91,7 @@ class Level:
     tile_rows: int
     tile_columns: int
     spacing_um: float
+    geometry: SlideGeometry | str
     format: FrameFormat = field(repr=False)
     grid: Grid = field(repr=False)
     frames: Frames = field(repr=False)

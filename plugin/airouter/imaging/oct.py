@@ -1,7 +1,6 @@
 """An OCT volume: B-scans, their spacing and how they lie to each other."""
 
 import itertools
-import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -130,10 +129,26 @@ def _orientation(group: Dataset | None) -> tuple[float, ...] | None:
     return tuple(round(float(v), 4) for v in values) if values else None
 
 
+def _normal(header: Dataset) -> NDArray[np.float64]:
+    """Unit normal of parallel B-scans; NaN where the directions are not two."""
+    group = first_item(header, "SharedFunctionalGroupsSequence")
+    values = _orientation(group) or _orientation(first_item(header, "PerFrameFunctionalGroupsSequence"))
+    if values is None or len(values) != 6:
+        return np.full(3, np.nan)
+    normal = np.cross(values[:3], values[3:])
+    length = float(np.linalg.norm(normal))
+    return normal / length if length > 0 else np.full(3, np.nan)
+
+
 def _slice_um(header: Dataset, positions: tuple[Position, ...]) -> float | None:
-    """From the positions if there are any, else Spacing Between Slices; Slice Thickness says nothing of distances."""
+    """From the positions if there are any, else Spacing Between Slices; Slice Thickness says nothing of distances.
+
+    Distances are those of the planes, along their normal: a frame may be shifted within its own plane, as devices do
+    that follow the retina in depth.
+    """
     if len(positions) > 1:
-        steps = [math.dist(a, b) * 1000.0 for a, b in itertools.pairwise(positions)]
+        normal = _normal(header)
+        steps = [abs(float(np.subtract(b, a) @ normal)) * 1000.0 for a, b in itertools.pairwise(positions)]
         middle = float(np.median(steps))
         even = middle > 0 and all(abs(step - middle) <= _UNEVEN * middle for step in steps)
         return middle if even else None

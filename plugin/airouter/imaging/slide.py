@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from airouter.domain.finding import Ungradable
+from airouter.domain.geometry import SlideGeometry
 from airouter.domain.study import Instance
 from airouter.errors import PixelDataError
 from airouter.imaging.codecs import FrameFormat
@@ -23,6 +26,7 @@ _NEAR: Final = 0.05  # a level this much coarser than asked still counts as the 
 _MOST_ENLARGED: Final = 2.0  # a picture enlarged more than this shows a model nothing it knows
 _PLAUSIBLE_UM: Final = (0.02, 100.0)  # pixel size of the finest level; beyond it the unit is wrong
 _MOST_TILES: Final = 1 << 26
+_ELSEWHERE: Final = "not analysed because the levels of the series do not cover the same area"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,13 +111,15 @@ def open_slide(headers: Sequence[tuple[Instance, Dataset]], frames: Frames) -> S
         level = _level(parts, frames, cache)
         if isinstance(level, Ungradable):
             return level
-        levels.setdefault((level.rows, level.columns), (level, parts[0][1]))
+        same = levels.setdefault((level.rows, level.columns), (level, parts[0][1]))[0]
+        if not _same_place(same, level):
+            return Ungradable(_ELSEWHERE)
     ordered = sorted(levels.values(), key=lambda pair: pair[0].spacing_um)
     base = ordered[0][0]
     if not _PLAUSIBLE_UM[0] <= base.spacing_um <= _PLAUSIBLE_UM[1]:
         return Ungradable(f"not analysed because a pixel spacing of {base.spacing_um:.4g} um is implausible")
-    if not all(_same_area(base, level) for level, _ in ordered):
-        return Ungradable("not analysed because the levels of the series do not cover the same area")
+    if not all(_same_place(base, level) for level, _ in ordered):
+        return Ungradable(_ELSEWHERE)
     return Slide(tuple(level for level, _ in ordered), stain(ordered[0][1]), ordered[0][1])
 
 
@@ -190,6 +196,7 @@ def _level(parts: Sequence[tuple[Instance, Dataset]], frames: Frames, cache: Til
         tile_rows=made.rows,
         tile_columns=made.columns,
         spacing_um=(spacing[0] + spacing[1]) / 2.0,
+        geometry=_geometry(header, spacing),
         format=made,
         grid=grid,
         frames=frames,
@@ -247,10 +254,43 @@ def _path(group: Dataset | None) -> str | None:
     return item.get("OpticalPathIdentifier") if item is not None else None
 
 
-def _same_area(base: Level, level: Level) -> bool:
-    """Whether both levels show the same millimetres of glass, give or take 3 % or two pixels of rounding."""
-    return all(
-        abs(mine * base.spacing_um - theirs * level.spacing_um)
-        <= max(0.03 * mine * base.spacing_um, 2.0 * level.spacing_um)
-        for mine, theirs in ((base.rows, level.rows), (base.columns, level.columns))
-    )
+def _geometry(header: Dataset, spacing_um: tuple[float, float]) -> SlideGeometry | str:
+    """Where the total pixel matrix lies on the glass (PS3.3 C.8.12.4), or what of it is missing or impossible."""
+    if not header.get("FrameOfReferenceUID"):
+        return "Frame of Reference UID is missing"
+    origin = first_item(header, "TotalPixelMatrixOriginSequence")
+    if origin is None:
+        return "Total Pixel Matrix Origin is missing"
+    x, y = (number(origin.get(f"{axis}OffsetInSlideCoordinateSystem")) for axis in "XY")
+    z = number(origin.get("ZOffsetInSlideCoordinateSystem")) or 0.0
+    if x is None or y is None:
+        return "Total Pixel Matrix Origin has no offsets"
+    directions = [value for value in map(number, header.get("ImageOrientationSlide") or []) if value is not None]
+    if len(directions) != 6:
+        return "Image Orientation (Slide) is missing"
+    a, b, c, d, e, f = directions
+    try:
+        return SlideGeometry((x, y, z), (a, b, c, d, e, f), (spacing_um[0] / 1000.0, spacing_um[1] / 1000.0))
+    except ValueError as error:
+        return f"its place on the glass is impossible: {error}"
+
+
+def _same_place(base: Level, level: Level) -> bool:
+    """Whether both levels show the same millimetres of glass, give or take 3 % or two pixels of rounding.
+
+    Their corners are compared where both levels say where they lie, else their height and width.
+    """
+    least = 2.0 * max(base.spacing_um, level.spacing_um)
+    mine, theirs = (np.array([one.rows, one.columns]) * one.spacing_um for one in (base, level))
+    if np.any(np.abs(mine - theirs) > np.maximum(0.03 * mine, least)):
+        return False
+    if isinstance(base.geometry, str) or isinstance(level.geometry, str):
+        return True
+    apart = (_corners(base, base.geometry) - _corners(level, level.geometry)) * 1000.0
+    return bool(np.linalg.norm(apart, axis=1).max() <= max(0.03 * float(np.hypot(*mine)), 1.5 * least))
+
+
+def _corners(level: Level, geometry: SlideGeometry) -> NDArray[np.float64]:
+    """The four corners of a level as x, y in mm; the depth of focus is no other place."""
+    right, bottom = float(level.columns), float(level.rows)
+    return geometry.to_slide(np.array([[0.0, 0.0], [right, 0.0], [right, bottom], [0.0, bottom]]))[:, :2]

@@ -35,12 +35,16 @@ _SPECK_UM2: Final = 2500.0  # a smaller island is dust
 
 @dataclass(frozen=True, eq=False)
 class Tissue:
-    """A mask of tissue. `factor`: pixels of the finest level per mask pixel; `pixel_um`: size of a mask pixel."""
+    """A mask of tissue. `factor`: pixels of the finest level per mask pixel; `pixel_um`: size of a mask pixel.
+
+    `covered`: rows and columns of the finest level. The last row and column of the mask may reach beyond them.
+    """
 
     mask: NDArray[np.bool_] = field(repr=False)
     factor: int
     pixel_um: float
     source: Level
+    covered: tuple[int, int]
 
     def __bool__(self) -> bool:
         """Whether there is any tissue."""
@@ -48,8 +52,12 @@ class Tissue:
 
     @property
     def area_mm2(self) -> float:
-        """Area of the tissue in square millimetres."""
-        return float(self.mask.sum()) * (self.pixel_um / 1000.0) ** 2
+        """Area of the tissue in square millimetres; of a mask pixel at the edge only what lies on the slide."""
+        high, wide = (
+            np.minimum(self.factor, length - np.arange(cells) * self.factor) / self.factor
+            for length, cells in zip(self.covered, self.mask.shape, strict=True)
+        )
+        return float(high @ self.mask @ wide) * (self.pixel_um / 1000.0) ** 2
 
     @cached_property
     def _sums(self) -> NDArray[np.int64]:
@@ -116,7 +124,7 @@ def _on_base(mask: NDArray[np.bool_], pixel_um: float, base: Level, source: Leve
     for axis, length in enumerate((base.rows, base.columns)):
         centres = (np.arange(-(-length // factor)) + 0.5) * factor
         place.append(np.clip((centres * base.spacing_um / pixel_um).astype(np.intp), 0, mask.shape[axis] - 1))
-    return Tissue(mask[np.ix_(*place)], factor, factor * base.spacing_um, source)
+    return Tissue(mask[np.ix_(*place)], factor, factor * base.spacing_um, source, (base.rows, base.columns))
 
 
 def _reduced(level: Level, reduce: int) -> Image:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from airouter.domain import codes
 from airouter.domain.finding import (
+    NO_VALUE,
     AnnotationGroup,
     Finding,
     Measurement,
@@ -61,9 +62,9 @@ _MANY: Final = 0.9  # share of the tissue that one piece must hold to stand for 
 def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> Result | Ungradable:
     """Count, and on H-DAB compute the positive share, of all nuclei on the tissue of a slide.
 
-    Ungradable where there is no tissue, where the slide is coarser than the model needs, or where the model is not
-    made for the stain. Raises ModelOutputError, PixelDataError, ArchiveError, JobCanceled, and ConfigurationError for
-    an impossible parameter.
+    Ungradable where there is no tissue, where the slide is coarser than the model needs or does not say where its
+    pixels lie on the glass, or where the model is not made for the stain. Raises ModelOutputError, PixelDataError,
+    ArchiveError, JobCanceled, and ConfigurationError for an impossible parameter.
     """
     model = predict.model
     values = Values(PARAMETERS, model, job)
@@ -76,6 +77,9 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     plan = images.patches(spacing_um, size=model.input.size, overlap=model.input.overlap, tissue=tissue)
     if isinstance(plan, Ungradable):
         return plan
+    for level in (images.base, plan.level):
+        if isinstance(level.geometry, str):  # no mask, map or region could say where on the glass it lies
+            return Ungradable(f"not analysed because the slide does not say where its pixels lie: {level.geometry}")
 
     stained = images.stain == H_DAB
     found = count(plan, predict, values, stained, progress)
@@ -224,7 +228,10 @@ def _annotations(
 def _heat_map(
     plan: PatchPlan, found: Nuclei, positive: NDArray[np.bool_], indexed: bool, values: Values
 ) -> ParametricMap:
-    """Per field the positive share in %, or the density per mm2; 0 where there are no, or too few, nuclei."""
+    """Per field the positive share in %, without an index the density per mm2 of the field, whatever lies in it.
+
+    A field with too few nuclei for a share has no value, which is not 0 %.
+    """
     level = plan.level
     factor = max(1, round(values["field_um"] / level.spacing_um))
     shape = (-(-level.rows // factor), -(-level.columns // factor))
@@ -232,13 +239,13 @@ def _heat_map(
     total = per_field(np.ones(len(found)))
     if indexed:
         enough = total >= values["min_field_nuclei"]
-        share = 100.0 * np.divide(per_field(positive), total, out=np.zeros(shape), where=enough)
+        share = np.where(enough, 100.0 * per_field(positive) / np.maximum(total, 1.0), NO_VALUE)
         label, name, unit = "Positive nuclei per field", codes.POSITIVE_FRACTION, codes.PERCENT
     else:
         high = np.minimum(factor, level.rows - np.arange(shape[0]) * factor)
         wide = np.minimum(factor, level.columns - np.arange(shape[1]) * factor)
         share = total / (np.outer(high, wide) * level.spacing_um**2 * 1e-6)
-        label, name, unit = "Nuclei per field", codes.NUCLEI_DENSITY, codes.PER_MM2
+        label, name, unit = "Nuclei per field", codes.FIELD_DENSITY, codes.PER_MM2
     return ParametricMap(
         role="heatmap",
         label=label,

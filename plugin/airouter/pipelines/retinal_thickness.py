@@ -72,7 +72,7 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
     scans = _scans(images, predict, values, progress)
     ilm, rpe = (np.stack([getattr(s, name) for s in scans]) for name in ("ilm", "rpe"))
     untrusted = float(np.isnan(ilm).mean())
-    if untrusted > values["max_untrusted"]:
+    if untrusted > values["max_untrusted"] or untrusted == 1.0:
         return Ungradable(
             "not analysed because the signal is too weak: no trustworthy retinal boundary in "
             f"{100 * untrusted:.0f} % of the columns"
@@ -99,7 +99,7 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
         site=codes.EYE,
         laterality=images.laterality,
         measurements=(fluid,),
-        comment=None if (mask == _FLUID).any() else "No fluid was found; the region is the retina.",
+        comment=_fluid_comment(mask, untrusted),
     )
     return Result(
         findings=(retina, wet),
@@ -252,8 +252,20 @@ def _comment(volume: OctVolume, measured: list[Measurement], untrusted: float) -
     else:
         parts.append("The region is the retina on the middle B-scan.")
     if untrusted:
-        parts.append(f"{100 * untrusted:.1f} % of the columns were left out: no trustworthy boundary.")
+        parts.append(_left_out(untrusted))
     return " ".join(parts)
+
+
+def _fluid_comment(mask: NDArray[np.uint8], untrusted: float) -> str | None:
+    """Fluid is looked for between trusted boundaries only: what was left out may hold more of it."""
+    parts = [] if (mask == _FLUID).any() else ["No fluid was found; the region is the retina."]
+    if untrusted:
+        parts.append(f"{_left_out(untrusted)} Fluid there is not measured.")
+    return " ".join(parts) or None
+
+
+def _left_out(untrusted: float) -> str:
+    return f"{100 * untrusted:.1f} % of the columns were left out: no trustworthy boundary."
 
 
 def _segmentation(volume: OctVolume, mask: NDArray[np.uint8]) -> Segmentation:

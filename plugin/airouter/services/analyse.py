@@ -5,6 +5,7 @@ first of equal objects, and the journal's last step is one transaction.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -16,7 +17,7 @@ from airouter.domain.job import Discontinuation, Job, JobState, Progress
 from airouter.domain.model import Model
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Study
-from airouter.errors import JobCanceled, ModelRefused, NotInArchive, RouterError
+from airouter.errors import JobCanceled, JobOutdated, NotInArchive, RouterError
 from airouter.evidence.write import write
 from airouter.imaging.reader import open_images
 from airouter.pipelines import PIPELINES
@@ -49,6 +50,7 @@ class Analyst:
         self._now = now
         self._interrupted = interrupted
         self._progress_interval = progress_interval
+        self._completing = threading.Lock()
 
     def run(self, key: str) -> None:
         """Run the job to its end.
@@ -78,9 +80,12 @@ class Analyst:
     def _run(self, job: Job) -> None:
         study = self._archive.study(job.study_id)
         self._check_sources(job, study)
+        pipeline = PIPELINES.get(job.pipeline)
+        if pipeline is None or pipeline.version != job.pipeline_version:
+            raise JobOutdated(f"pipeline {job.pipeline} {job.pipeline_version} is no longer installed")
         predictor = self._predictor(job.model)
         if predictor.model.sha256 != job.model_sha256:
-            raise ModelRefused(f"model {job.model} is no longer the one this job was made for")
+            raise JobOutdated(f"model {job.model} is no longer the one this job was made for")
         self._journal.start(job.key, predictor.provider)
         by_uid = {i.uid: i for i in study.instances}
         headers = [(by_uid[s.uid], self._archive.header(s.id)) for s in job.sources]
@@ -89,7 +94,7 @@ class Analyst:
         if isinstance(images, Ungradable):
             outcome = images
         else:
-            outcome = PIPELINES[job.pipeline].run(
+            outcome = pipeline.run(
                 job, images, predictor, _Sink(self._journal, job, self._interrupted, self._progress_interval)
             )
         if isinstance(outcome, Ungradable):
@@ -131,39 +136,44 @@ class Analyst:
             verdict=verdict,
             not_analysed=({"quantity": job.pipeline, "reason": outcome.reason},),
         )
-        self._mark(job, verdict)
-        self._journal.complete(record, reason=outcome.reason)
+        self._complete(job, record, outcome.reason)
 
     def _publish(self, job: Job, model: Model, result: Result, sources: Mapping[str, Any]) -> None:
         written = write(job, model, result, sources, now=self._now())
         # A store into a deleted study would bring it back as a ghost: check before, verify after.
         self._check_sources(job, self._archive.study(job.study_id))
         stored: list[StoredEvidence] = []
-        for role, dataset in ((w.role, w.dataset) for w in written):
-            instance = self._archive.store(dataset)
-            stored.append(
-                StoredEvidence(role, dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID, instance)
-            )
-        record = ResultRecord(
-            job=job.key,
-            study_uid=job.study_uid,
-            findings=tuple(finding_values(f) for f in result.findings),
-            evidence=tuple(stored),
-            verdict=result.verdict,
-            not_analysed=tuple({"quantity": n.quantity, "reason": n.reason} for n in result.not_analysed),
-        )
         try:
+            for role, dataset in ((w.role, w.dataset) for w in written):
+                instance = self._archive.store(dataset)
+                stored.append(
+                    StoredEvidence(
+                        role, dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID, instance
+                    )
+                )
+            record = ResultRecord(
+                job=job.key,
+                study_uid=job.study_uid,
+                findings=tuple(finding_values(f) for f in result.findings),
+                evidence=tuple(stored),
+                verdict=result.verdict,
+                not_analysed=tuple({"quantity": n.quantity, "reason": n.reason} for n in result.not_analysed),
+            )
             self._check_sources(job, self._archive.study(job.study_id))
-            self._mark(job, result.verdict)
-            self._journal.complete(record)
-        except (NotInArchive, JobCanceled):
-            for evidence in stored:
-                self._archive.remove(evidence.instance)
+            self._complete(job, record)
+        except RouterError as error:
+            if not error.transient:  # the job ends without a result: half of one must not stay behind
+                for evidence in stored:
+                    self._archive.remove(evidence.instance)
             raise
 
-    def _mark(self, job: Job, verdict: Verdict) -> None:
-        earlier = [r.verdict for r in self._journal.results(job.study_uid) if r.job != job.key]
-        publish(self._archive, job.study_id, [*earlier, verdict])
+    def _complete(self, job: Job, record: ResultRecord, reason: str | None = None) -> None:
+        # One job at a time: of two that end together the later must see the earlier one's verdict, or it would mark
+        # the study with its own, less urgent one.
+        with self._completing:
+            earlier = [r.verdict for r in self._journal.results(job.study_uid) if r.job != job.key]
+            publish(self._archive, job.study_id, [*earlier, record.verdict])
+            self._journal.complete(record, reason=reason)
 
 
 class _Sink:

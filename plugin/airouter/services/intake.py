@@ -8,13 +8,13 @@ cleared log would hide. The cursor never passes a change whose study is not sett
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from airouter.domain.completeness import SETTLING_TIME
 from airouter.domain.job import JobState
 from airouter.errors import NotInArchive, RouterError, place
-from airouter.ports import Archive, JobQueue, Journal
+from airouter.ports import Archive, JobQueue, Journal, StudyStamp
 from airouter.services.routing import Router
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,12 @@ _AFTER_A_DEFECT = 10.0  # s
 _POLL = 1.0  # s between two looks at the change log where nothing wakes us
 _POLL_PENDING = 0.25  # s, while a study waits for its quiet time
 _GATHER = 0.1  # s: the instances of one burst are looked at together, not one by one while more arrive
+# In one turn at most so many changes and studies of a sweep: on a large archive new arrivals do not wait for the old.
+_CHANGES_A_TURN = 1000
+_SWEPT_A_TURN = 1000
+_FOUND_A_TURN = 50  # of them, those that are not settled
+# s until a study that could not be read is tried again: doubled each time, and the others go on meanwhile.
+_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 600.0
 
 
 @dataclass(slots=True)
@@ -32,6 +38,8 @@ class _Pending:
     first: float
     last: float
     judged: tuple[float, bool, bool, bool] | None = None  # `last`, settled, quiet and final when it was routed last
+    failures: int = 0
+    not_before: float = 0.0  # after a failure
 
 
 class Intake:
@@ -60,6 +68,7 @@ class Intake:
         self._pending: dict[str, _Pending] = {}
         self._seen = journal.cursor()
         self._next_sweep = clock()
+        self._sweep: Iterator[StudyStamp] | None = None  # where the sweep under way stands
         self._wake = threading.Event()
         self._stop = threading.Event()
 
@@ -80,13 +89,19 @@ class Intake:
         """Put every job that never ended back into the queue: a crash may lie between our table and the queue."""
         for state in (JobState.SCHEDULED, JobState.IN_PROGRESS):
             for record in self._journal.jobs(state=state, limit=1_000_000):
+                if self._stop.is_set():
+                    return
                 self._queue.resume(record.job)
 
     def run(self) -> None:
-        """Loop until `stop`; what does not answer is waited for, what fails otherwise is tried again later."""
+        """Reconcile, then loop until `stop`: what does not answer is waited for, what else fails is tried again."""
+        reconciled = False
         while not self._stop.is_set():
             self._wake.clear()
             try:
+                if not reconciled:
+                    self.reconcile()
+                    reconciled = True
                 delay = self.step()
             except RouterError as error:
                 log.warning("intake: %s; trying again", error)
@@ -99,25 +114,35 @@ class Intake:
                 self._stop.wait(_GATHER)
 
     def step(self) -> float:
-        """Read new changes, sweep if due, settle what is ready; seconds until the next turn is needed."""
-        self._read_changes()
+        """Read new changes, sweep if due, settle what is ready; seconds until the next turn is needed.
+
+        Raises what kept a study from being read; it is tried again later, and the next turn goes on with the others.
+        """
+        more = self._read_changes()
         now = self._clock()
-        if now >= self._next_sweep:
-            self._sweep()
-            self._next_sweep = now + self._sweep_interval
+        if self._sweep is None and now >= self._next_sweep:
+            self._sweep = self._archive.studies()
+        if self._sweep is not None:
+            more = self._sweep_on(self._sweep, now) or more
         for study_id, pending in list(self._pending.items()):
             if self._stop.is_set():
                 break
-            if self._consider(study_id, pending, now):
+            if now >= pending.not_before and self._consider_safely(study_id, pending, now):
                 del self._pending[study_id]
         self._advance()
+        if more:
+            return 0.0
         return _POLL_PENDING if self._pending else _POLL
 
-    def _read_changes(self) -> None:
+    def _read_changes(self) -> bool:
+        """Note what changed; whether there is more to read."""
         now = self._clock()
-        for change in self._archive.changes(self._seen):
+        for count, change in enumerate(self._archive.changes(self._seen), 1):
             self._touch(change.study, change.seq, now)
             self._seen = change.seq
+            if count >= _CHANGES_A_TURN or self._stop.is_set():
+                return True
+        return False
 
     def _touch(self, study_id: str, seq: int, now: float) -> None:
         pending = self._pending.get(study_id)
@@ -126,12 +151,28 @@ class Intake:
         else:
             pending.last = now
 
-    def _sweep(self) -> None:
-        now = self._clock()
-        for study in self._archive.studies():
+    def _sweep_on(self, sweep: Iterator[StudyStamp], now: float) -> bool:
+        """Compare some further studies with what is settled; whether there are more."""
+        self._sweep = None  # where it fails, a new one begins
+        found = 0
+        for count, study in enumerate(sweep, 1):
             # What is pending already is not touched: that would put off its quiet time at every sweep.
             if study.id not in self._pending and self._journal.settled(study.id) != study.stamp:
                 self._touch(study.id, self._seen + 1, now)
+                found += 1
+            if count >= _SWEPT_A_TURN or found >= _FOUND_A_TURN or self._stop.is_set():
+                self._sweep = sweep
+                return True
+        self._next_sweep = now + self._sweep_interval
+        return False
+
+    def _consider_safely(self, study_id: str, pending: _Pending, now: float) -> bool:
+        try:
+            return self._consider(study_id, pending, now)
+        except Exception:
+            pending.not_before = now + min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(pending.failures, 16))
+            pending.failures += 1
+            raise
 
     def _consider(self, study_id: str, pending: _Pending, now: float) -> bool:
         """Route one study; True when nothing more has to be done for it until it changes again."""

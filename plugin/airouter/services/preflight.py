@@ -1,11 +1,14 @@
 """What is wrong with a configuration, down to routes that could never run; at start and in the shell alike."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from airouter import config
 from airouter.config import SECTION, Settings
 from airouter.domain.model import Model
+from airouter.domain.route import explain, matches
+from airouter.domain.study import Attribute
 from airouter.errors import ConfigurationError
 from airouter.pipelines import PIPELINES, problem
 from airouter.pipelines.pipeline import unusable
@@ -26,6 +29,7 @@ def problems(document: Mapping[str, Any], models: Mapping[str, Model | None]) ->
 def route_problems(settings: Settings, models: Mapping[str, Model | None]) -> list[ConfigurationError]:
     """Routes whose pipeline or model does not exist, that do not fit each other, or whose parameters are impossible."""
     found = []
+    compiled = settings.compiled_routes()
     for n, route in enumerate(settings.routes):
         path = f"{SECTION}.Routes[{n}]"
         pipeline = PIPELINES.get(route.pipeline)
@@ -38,6 +42,12 @@ def route_problems(settings: Settings, models: Mapping[str, Model | None]) -> li
         model = models.get(route.model)
         if pipeline is None:
             continue
+        # A header of another modality never gets there: the SOP class decides, and Modality must agree with it.
+        said = replace(compiled[n], conditions=tuple(c for c in compiled[n].conditions if c.path == ("Modality",)))
+        clauses = explain(said, {"Modality": Attribute("CS", (pipeline.modality.value,))})
+        if clauses and not matches(clauses):
+            reason = f"impossible: pipeline {pipeline.name} reads {pipeline.modality}"
+            found.append(ConfigurationError(f"{path}.Match.Modality", reason))
         if wrong := unusable(pipeline.parameters, route.parameters):
             found.append(ConfigurationError(f"{path}.Parameters", wrong))
         elif model is not None and (misfit := problem(pipeline, model)):

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from airouter.domain.decision import Decision
-from airouter.domain.job import Discontinuation, JobState
+from airouter.domain.job import Discontinuation, Job, JobState
 from airouter.domain.priority import Priority
 from airouter.domain.route import Condition, Route
-from airouter.errors import NotInArchive, RequestError, RouterError
+from airouter.errors import NotInArchive, RequestError, RouterError, place
 from airouter.ports import Archive, JobQueue, Journal
 from airouter.services.routing import Routed, Router
 
@@ -94,7 +94,13 @@ class Requests:
         try:
             self._route(router, request, study_id, user)
         except RouterError as error:
-            log.warning("a study of a bulk request was not routed: %s", error)
+            log.warning("study %s of a bulk request was not routed: %s", study_id, error)
+        except Exception as error:  # noqa: BLE001 - outermost seam: nobody asks the pool how its task ended
+            # The kind and the place, not the text: it may quote what stands in a patient's header.
+            log.error(
+                "study %s of a bulk request was not routed: internal error %s at %s",
+                study_id, type(error).__name__, place(error),
+            )  # fmt: skip
 
     def _route(self, router: Router, request: Request, study_id: str, user: str | None) -> Routed | None:
         """Decide and enqueue; None where the study is not in the archive."""
@@ -109,9 +115,17 @@ class Requests:
             job = replace(routed_job, priority=request.priority or routed_job.priority)
             if self._journal.add(job, requested_by=user):
                 self._queue.enqueue(job)
-            elif request.retry and self._journal.reschedule(job.key):
+            elif request.retry and self._journal.reschedule(job.key, requested_by=user):
                 self._queue.retry(job)
+            else:
+                self._mend(job)
         return routed
+
+    def _mend(self, job: Job) -> None:
+        """Give a known job that has not ended the run it may lack: the queue failed after the journal took it."""
+        record = self._journal.job(job.key)
+        if record is not None and record.state not in (JobState.COMPLETED, JobState.CANCELED):
+            self._queue.resume(record.job)
 
     def cancel(self, key: str, user: str | None) -> bool:
         """Cancel a job that has not ended; False where the key is unknown or it has ended already."""
@@ -119,6 +133,9 @@ class Requests:
         if record is None or record.state in (JobState.COMPLETED, JobState.CANCELED):
             return False
         self._journal.cancel(key, Discontinuation.OPERATOR, f"canceled by {user or 'an operator'}")
+        record = self._journal.job(key)
+        if record is not None and record.state is JobState.COMPLETED:  # it was faster
+            return False
         self._queue.cancel(key)
         return True
 

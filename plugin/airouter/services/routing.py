@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from airouter.domain.completeness import Incomplete, Nothing, judge, volume_levels
+from airouter.domain.completeness import Incomplete, Nothing, integer, judge, volume_levels
 from airouter.domain.decision import Clause, Decision, Outcome
 from airouter.domain.job import Job, Source, job_key
 from airouter.domain.model import Model
@@ -133,7 +133,7 @@ class Router:
 def representative(images: ImageSet) -> Instance:
     """The instance whose header the routes look at: a slide's finest level, otherwise the only one."""
     candidates = volume_levels(images) if images.modality is Modality.SM else images.instances
-    return max(candidates or images.instances, key=lambda i: (int(i.first("TotalPixelMatrixColumns") or 0), i.uid))
+    return max(candidates or images.instances, key=lambda i: (integer(i, "TotalPixelMatrixColumns"), i.uid))
 
 
 def _foreign(study: Study, ours: set[str]) -> Study:
@@ -171,6 +171,8 @@ def _left_out(study: Study, ours: set[str]) -> Iterator[Decision]:
 
 def _contradiction(images: ImageSet) -> str | None:
     for instance in images.instances:
+        if not instance.attributes:
+            return "not analysed because a header cannot be read: it does not follow DICOM PS3.10"
         stated = instance.first("Modality")
         if stated != images.modality:
             return (

@@ -1,0 +1,163 @@
+"""Running a job: no half of a result stays behind, and of two that end together the more urgent marks the study."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pydicom.uid import generate_uid
+
+from airouter.adapters.database import DatabaseJournal
+from airouter.adapters.memory import MemoryArchive
+from airouter.domain.finding import Result
+from airouter.domain.job import Discontinuation, Job, JobState, Source
+from airouter.domain.priority import Priority, Verdict
+from airouter.domain.study import Modality
+from airouter.errors import ArchiveError, ArchiveUnavailable, EvidenceConflict, RouterError
+from airouter.evidence.write import Written
+from airouter.services import analyse
+from airouter.services.analyse import Analyst
+from tests.contract.test_archive import report, volume
+from tests.samples import job, model
+
+STUDY = "1.2.826.0.1.77"
+
+
+class Bench:
+    """An analyst on the archive in memory. Its pipeline gives the verdict that a job's parameter names."""
+
+    def __init__(self, journal: DatabaseJournal) -> None:
+        self.archive, self.journal = MemoryArchive(), journal
+        self.source = volume(STUDY)
+        self.id = self.archive.add(self.source)
+        (self.study,) = {s.id for s in self.archive.studies(STUDY)}
+        self.analyst = Analyst(
+            self.archive,
+            journal,
+            lambda name: SimpleNamespace(model=model(), provider="CPUExecutionProvider"),  # type: ignore[arg-type, return-value]
+            now=lambda: datetime.now(UTC),
+            interrupted=lambda key: False,
+        )
+
+    def add(self, key: str, priority: Priority = Priority.ROUTINE, **changes: Any) -> Job:
+        (instance,) = (i for i in self.archive.study(self.study).instances if i.id == self.id)
+        made = job(
+            key=key,
+            study_id=self.study,
+            study_uid=STUDY,
+            modality=Modality.OPT,
+            sources=(Source(self.id, instance.uid, instance.digest),),
+            parameters={"verdict": priority.value},
+            **changes,
+        )
+        self.journal.add(made)
+        return made
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    def run(one: Job, *_: Any) -> Result:
+        priority = Priority(str(one.parameters["verdict"]))
+        return Result(findings=(), verdict=Verdict(priority, priority.value))
+
+    def write(one: Job, *_: Any, **__: Any) -> tuple[Written, ...]:
+        return tuple(
+            Written(role, report(STUDY, uid=one.uid(role), series=one.uid(f"{role} series"))) for role in ("seg", "sr")
+        )
+
+    pipelines: Mapping[str, Any] = {"test": SimpleNamespace(version="1", run=run)}
+    monkeypatch.setattr(analyse, "PIPELINES", pipelines)
+    monkeypatch.setattr(analyse, "open_images", lambda *_: object())
+    monkeypatch.setattr(analyse, "write", write)
+    journal = DatabaseJournal(f"sqlite:///{tmp_path / 'j.sqlite'}")
+    yield Bench(journal)
+    journal.close()
+
+
+def count(bench: Bench) -> int:
+    return len(bench.archive.study(bench.study).instances)
+
+
+@pytest.mark.parametrize("step", ["store", "mark"])
+@pytest.mark.parametrize("failure", [EvidenceConflict("another stands there"), ArchiveError("HTTP 403")])
+def test_a_job_that_fails_while_it_stores_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, step: str, failure: RouterError
+) -> None:
+    healthy, calls = getattr(bench.archive, step), []
+
+    def fail(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if step == "mark" or len(calls) == 2:
+            raise failure
+        return healthy(*arguments)
+
+    monkeypatch.setattr(bench.archive, step, fail)
+    bench.add("k")
+    bench.analyst.run("k")
+    record = bench.journal.job("k")
+    assert record is not None
+    assert (record.state, record.discontinuation) == (JobState.CANCELED, Discontinuation.FAILURE)
+    assert count(bench) == 1
+
+
+def test_what_is_stored_stays_where_the_job_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any) -> None:
+        raise ArchiveUnavailable("HTTP 503")
+
+    bench.add("k")
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.archive, "mark", away)
+        with pytest.raises(ArchiveUnavailable):
+            bench.analyst.run("k")
+    assert count(bench) == 3
+    bench.analyst.run("k")
+    assert count(bench) == 3
+    assert bench.journal.counts() == {JobState.COMPLETED: 1}
+
+
+def test_the_more_urgent_of_two_jobs_that_end_together_marks_the_study(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The urgent one has marked and is not recorded yet; the other must not read the results before it is."""
+    bench.add("urgent", Priority.STAT)
+    bench.add("other")
+    marked, asked = threading.Event(), threading.Event()
+    mark, results = bench.archive.mark, bench.journal.results
+
+    def slow(study: str, marks: Mapping[str, str]) -> None:
+        mark(study, marks)
+        if marks["priority"] == "STAT" and not marked.is_set():
+            marked.set()
+            asked.wait(0.5)  # without a lock the other asks now and sees nothing
+
+    def ask(study_uid: str) -> Any:
+        found = results(study_uid)
+        if marked.is_set():
+            asked.set()
+        return found
+
+    monkeypatch.setattr(bench.archive, "mark", slow)
+    monkeypatch.setattr(bench.journal, "results", ask)
+    urgent = threading.Thread(target=bench.analyst.run, args=("urgent",))
+    urgent.start()
+    assert marked.wait(30)
+    other = threading.Thread(target=bench.analyst.run, args=("other",))
+    other.start()
+    for thread in (urgent, other):
+        thread.join(30)
+    assert bench.journal.counts() == {JobState.COMPLETED: 2}
+    assert bench.archive.marks[bench.study]["priority"] == "STAT"
+
+
+@pytest.mark.parametrize("changes", [{"pipeline": "gone"}, {"pipeline_version": "0"}, {"model_sha256": "cd" * 32}])
+def test_a_job_made_for_what_was_replaced_ends_and_says_what_to_do(bench: Bench, changes: dict[str, str]) -> None:
+    bench.add(generate_uid(), **changes)
+    (record,) = bench.journal.jobs()
+    bench.analyst.run(record.job.key)
+    (record,) = bench.journal.jobs()
+    assert record.state is JobState.CANCELED
+    assert "no longer" in (record.reason or "")
+    assert "POST /ai/jobs" in (record.reason or "")
