@@ -304,8 +304,7 @@ class DurableQueue:
                 _log.error("job %s failed: %s", key, reason)
                 self._tell(key, me, Discontinuation.FAILURE, reason)
                 return "failed"
-            me.interrupt.wait(self._patience.pause(attempt))
-            self._leave_if_interrupted(me)
+            self._wait(me, attempt)
 
     def _tell(self, key: str, me: _Running, why: Discontinuation, reason: str) -> None:
         """Abandon, again and again while the journal is out of reach: a job never ends without a word."""
@@ -319,8 +318,7 @@ class DurableQueue:
                 if not error.transient:
                     _log.error("the end of job %s could not be recorded: %s", key, error)
                     raise _Leave from error
-            me.interrupt.wait(self._patience.pause(attempt))
-            self._leave_if_interrupted(me)
+            self._wait(me, attempt)
 
     def _note(self, me: _Running, what: Callable[[], _T]) -> _T:
         """Read or write the log of crashes, again and again while the database is out of reach: a failure here would
@@ -332,8 +330,12 @@ class DurableQueue:
                 return what()
             except (SQLAlchemyError, sqlite3.Error) as error:
                 _log.warning("the queue's database does not answer: %s", type(error).__name__)
-            me.interrupt.wait(self._patience.pause(attempt))
-            self._leave_if_interrupted(me)
+            self._wait(me, attempt)
+
+    def _wait(self, me: _Running, attempt: int) -> None:
+        """The pause after a failed attempt; leaves at once where the job is canceled or the queue stops meanwhile."""
+        me.interrupt.wait(self._patience.pause(attempt))
+        self._leave_if_interrupted(me)
 
     def _leave_if_interrupted(self, me: _Running) -> None:
         if me.interrupt.is_set() or self.stopping.is_set():

@@ -54,7 +54,7 @@ class Tissue:
     def area_mm2(self) -> float:
         """Area of the tissue in square millimetres; of a mask pixel at the edge only what lies on the slide."""
         high, wide = (
-            np.minimum(self.factor, length - np.arange(cells) * self.factor) / self.factor
+            pixels_of_cells(length, cells, self.factor) / self.factor
             for length, cells in zip(self.covered, self.mask.shape, strict=True)
         )
         return float(high @ self.mask @ wide) * (self.pixel_um / 1000.0) ** 2
@@ -73,6 +73,11 @@ class Tissue:
             return 0.0
         s = self._sums
         return float(s[r1, c1] - s[r0, c1] - s[r1, c0] + s[r0, c0]) / ((r1 - r0) * (c1 - c0))
+
+
+def pixels_of_cells(length: int, cells: int, factor: int) -> NDArray[np.int64]:
+    """How many of `length` pixels each of `cells` cells of `factor` pixels holds; the last may reach beyond the end."""
+    return np.minimum(factor, length - np.arange(cells) * factor)
 
 
 def tissue(levels: Sequence[Level]) -> Tissue:

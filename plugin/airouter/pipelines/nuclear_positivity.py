@@ -35,7 +35,7 @@ from airouter.imaging.level import Level
 from airouter.imaging.patches import PatchPlan
 from airouter.imaging.slide import Slide
 from airouter.imaging.stain import H_AND_E, H_DAB
-from airouter.imaging.tissue import Tissue
+from airouter.imaging.tissue import Tissue, pixels_of_cells
 from airouter.pipelines.nuclei_of_slide import CLASSES, Nuclei, count
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Parameter, Pipeline, Values
@@ -242,8 +242,8 @@ def _heat_map(
         share = np.where(enough, 100.0 * per_field(positive) / np.maximum(total, 1.0), NO_VALUE)
         label, name, unit = "Positive nuclei per field", codes.POSITIVE_FRACTION, codes.PERCENT
     else:
-        high = np.minimum(factor, level.rows - np.arange(shape[0]) * factor)
-        wide = np.minimum(factor, level.columns - np.arange(shape[1]) * factor)
+        high = pixels_of_cells(level.rows, shape[0], factor)
+        wide = pixels_of_cells(level.columns, shape[1], factor)
         share = total / (np.outer(high, wide) * level.spacing_um**2 * 1e-6)
         label, name, unit = "Nuclei per field", codes.FIELD_DENSITY, codes.PER_MM2
     return ParametricMap(

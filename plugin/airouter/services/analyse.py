@@ -144,12 +144,11 @@ class Analyst:
         self._check_sources(job, self._archive.study(job.study_id))
         stored: list[StoredEvidence] = []
         try:
-            for role, dataset in ((w.role, w.dataset) for w in written):
-                instance = self._archive.store(dataset)
+            for each in written:
+                ds = each.dataset
+                instance = self._archive.store(ds)
                 stored.append(
-                    StoredEvidence(
-                        role, dataset.SOPClassUID, dataset.SOPInstanceUID, dataset.SeriesInstanceUID, instance
-                    )
+                    StoredEvidence(each.role, ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID, instance)
                 )
             record = ResultRecord(
                 job=job.key,
