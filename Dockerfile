@@ -6,14 +6,13 @@ ARG PIP_CERT
 
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        orthanc orthanc-python orthanc-dicomweb python3-venv \
+        orthanc orthanc-python orthanc-dicomweb python3-venv libturbojpeg0 \
  && rm -rf /var/lib/apt/lists/*
 
 # Built with Debian's own python3: the interpreter that Orthanc embeds.
-COPY scripts/requirements.txt /opt/airouter/requirements.txt
+COPY scripts/packages scripts/requirements.txt scripts/requirements-dev.txt /opt/airouter/scripts/
 RUN /usr/bin/python3 -m venv /opt/airouter/.venv \
- && /opt/airouter/.venv/bin/pip install --no-cache-dir --quiet --require-hashes --only-binary :all: \
-        -r /opt/airouter/requirements.txt
+ && /opt/airouter/scripts/packages /opt/airouter/.venv/bin/python /opt/airouter/scripts/requirements.txt --no-cache-dir
 
 COPY LICENSE README.md /opt/airouter/
 COPY plugin /opt/airouter/plugin
