@@ -73,3 +73,40 @@ def test_numbers_that_are_none_are_no_failure() -> None:
     for quiet in (False, True):
         assert isinstance(judge(slide(odd), quiet=quiet, settled=True), Complete | Incomplete)
         assert isinstance(judge(slide(vague), quiet=quiet, settled=True), Complete | Incomplete)
+
+
+def test_a_pyramid_of_focal_planes_and_optical_paths_ends_at_one_tile_of_each() -> None:
+    stack = {"TotalPixelMatrixFocalPlanes": 3, "NumberOfOpticalPaths": 2}
+    levels = [level("1", 512, 4 * 6, **stack), level("2", 256, 6, "RESAMPLED", **stack)]
+    assert isinstance(judge(slide(*levels), quiet=False, settled=True), Complete)
+    assert isinstance(judge(slide(levels[0]), quiet=False, settled=True), Incomplete)
+    (seven,) = [level("2", 256, 12, "RESAMPLED", **stack)]
+    assert isinstance(judge(slide(levels[0], seven), quiet=False, settled=True), Incomplete)
+
+
+def test_the_short_last_part_of_a_concatenation_is_not_the_end_of_the_pyramid() -> None:
+    base = level("1", 2048, 64)
+    parts = [
+        level(f"2.{n}", 1024, frames, "RESAMPLED", ConcatenationUID="1.9", InConcatenationNumber=n)
+        for n, frames in ((1, 15), (2, 1))
+    ]
+    assert isinstance(judge(slide(base, *parts), quiet=False, settled=True), Incomplete)
+    last = level("3", 512, 1, "RESAMPLED")
+    assert isinstance(judge(slide(base, *parts, last), quiet=False, settled=True), Complete)
+
+
+def test_two_pyramids_in_one_series_wait_for_quiet() -> None:
+    other = (level("4", 900, 16), level("5", 450, 4, "RESAMPLED"), level("6", 225, 1, "RESAMPLED"))
+    assert isinstance(judge(slide(*EVEN, *other), quiet=False, settled=True), Incomplete)
+    assert isinstance(judge(slide(*EVEN, *other), quiet=True), Complete)
+
+
+def test_the_focal_planes_of_one_series_are_handed_on_together() -> None:
+    planes = [
+        level(f"{i.uid}.{n}", i.first("TotalPixelMatrixColumns"), i.first("NumberOfFrames"))
+        for i in EVEN
+        for n in "123"
+    ]
+    judged = judge(slide(*planes), quiet=False, settled=True)
+    assert isinstance(judged, Complete)
+    assert len(judged.images.instances) == 9

@@ -22,6 +22,7 @@ from airouter.errors import PixelDataError
 from airouter.imaging.codecs import FrameFormat, decode
 from airouter.imaging.frames import dataset_frames
 from phantoms import dicom
+from phantoms.slide import slide as phantom
 from tests.images import read
 
 RGB = cv2.resize(np.random.default_rng(0).integers(40, 250, (9, 11, 3), np.uint8), (70, 60))
@@ -65,12 +66,105 @@ def test_every_encoding_gives_the_picture(name):
     assert np.abs(pixels.astype(int) - expected).mean() <= (3 if name == "jpeg" else 0)
 
 
+TISSUE = phantom(300, 300, 0.5, seed=3).rgb[20:276, 20:276]
+
+
+def averaged(whole: np.ndarray, factor: int) -> np.ndarray:
+    """The mean of every factor x factor pixels, those at the edge of what is there."""
+    rows, columns = (range(0, length, factor) for length in whole.shape[:2])
+    return np.array([[whole[r : r + factor, c : c + factor].mean(axis=(0, 1)) for c in columns] for r in rows])
+
+
+def tissue_encodings(image: np.ndarray) -> dict[str, tuple[bytes, FrameFormat]]:
+    """Encoded tissue with the header that fits; colours of JPEG are stored as YCbCr, subsampled or not, or as RGB."""
+    image = np.ascontiguousarray(image)
+
+    def header(syntax, photometric="RGB"):
+        return FrameFormat(*image.shape[:2], 3, 8, 8, False, photometric, False, syntax)
+
+    def jpeg(subsampling):
+        return simplejpeg.encode_jpeg(image, 90, colorsubsampling=subsampling)
+
+    marked = cv2.cvtColor(image, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]]
+    unmarked = imagecodecs.jpeg8_encode(image, 90, colorspace="rgb", outcolorspace="rgb")
+    return {
+        "raw": (image.tobytes(), header(ExplicitVRLittleEndian)),
+        "jpeg 420": (jpeg("420"), header(JPEGBaseline8Bit, "YBR_FULL_422")),
+        "jpeg 422": (jpeg("422"), header(JPEGBaseline8Bit, "YBR_FULL_422")),
+        "jpeg 440": (jpeg("440"), header(JPEGBaseline8Bit, "YBR_FULL")),
+        "jpeg 444": (jpeg("444"), header(JPEGBaseline8Bit, "YBR_FULL")),
+        "jpeg rgb": (unmarked, header(JPEGBaseline8Bit)),
+        "jpeg2000": (imagecodecs.jpeg2k_encode(image, level=0, codecformat="j2k"), header(JPEG2000Lossless, "YBR_RCT")),
+        "jpeg2000 lossy": (imagecodecs.jpeg2k_encode(image, level=35, codecformat="j2k"), header(JPEG2000, "YBR_ICT")),
+        "jpeg2000 ybr": (
+            imagecodecs.jpeg2k_encode(np.ascontiguousarray(marked), level=0, codecformat="j2k", mct=False),
+            header(JPEG2000Lossless, "YBR_FULL"),
+        ),
+        "jpeg2000 shallow": (
+            imagecodecs.jpeg2k_encode(image, level=0, codecformat="j2k", resolutions=2),
+            header(JPEG2000Lossless, "YBR_RCT"),
+        ),
+        "htj2k": (imagecodecs.htj2k_encode(image), header(HTJ2K, "YBR_RCT")),
+        "jpegls": (imagecodecs.jpegls_encode(image), header(JPEGLSLossless)),
+    }
+
+
+@pytest.mark.parametrize("name", tissue_encodings(TISSUE))
+@pytest.mark.parametrize("size", [(256, 256), (77, 131), (9, 5), (1, 1)])
+def test_a_reduced_frame_is_the_mean_of_its_pixels(name, size):
+    """To a grey level on average, of wavelets two: the nuclei of the phantom have sharper edges than any real ones."""
+    frame, header = tissue_encodings(TISSUE[: size[0], : size[1]])[name]
+    whole = decode(frame, header)
+    assert (decode(frame, header, reduce=1) == whole).all()
+    for factor in (2, 4, 8, 16, 32, 64):
+        small = decode(frame, header, reduce=factor)
+        assert small.shape == (-(-size[0] // factor), -(-size[1] // factor), 3)
+        assert small.dtype == np.uint8
+        off = np.abs(averaged(whole, factor) - small)
+        inner = off[: size[0] // factor, : size[1] // factor]
+        exact = name in ("raw", "jpegls") or (name.startswith("jpeg ") and factor == 2)
+        even = name in ("jpeg 444", "jpeg 420", "jpeg rgb")  # chroma as detailed in rows as in columns
+        most, mean = (0.6, 0.6) if exact else (10, 1) if even else (40, 3)
+        if inner.size:
+            assert inner.max() <= most
+            assert inner.mean() <= mean
+            assert abs((averaged(whole, factor) - small)[: inner.shape[0], : inner.shape[1]].mean()) <= 1.8
+
+
+def test_a_reduced_short_tile_has_the_size_of_what_is_there():
+    for name in ("jpeg 420", "jpeg2000", "jpegls"):
+        frame, header = tissue_encodings(TISSUE[:77, :131])[name]
+        full = replace(header, rows=256, columns=256)
+        assert decode(frame, full, shorter=True, reduce=8).shape == (10, 17, 3)
+        with pytest.raises(PixelDataError, match="the header says"):
+            decode(frame, full, reduce=8)
+
+
+@pytest.mark.parametrize("reduce", [4, 16, 64])
+def test_reduced_grey_is_grey_and_inverted_where_it_must_be(reduce):
+    image = np.ascontiguousarray(TISSUE[..., 1])
+    for syntax, frame in (
+        (JPEGBaseline8Bit, simplejpeg.encode_jpeg(image[..., None], 90, "GRAY", "Gray")),
+        (JPEG2000Lossless, imagecodecs.jpeg2k_encode(image, level=0, codecformat="j2k")),
+        (ExplicitVRLittleEndian, image.tobytes()),
+    ):
+        header = FrameFormat(256, 256, 1, 8, 8, False, "MONOCHROME1", False, syntax)
+        small = decode(frame, header, reduce=reduce)
+        assert small.shape == (256 // reduce, 256 // reduce, 1)
+        assert np.abs(small - averaged(decode(frame, header), reduce)).mean() < 4
+    deep = imagecodecs.jpeg2k_encode(image.astype(np.uint16) * 16, level=0, codecformat="j2k", bitspersample=12)
+    header = FrameFormat(256, 256, 1, 16, 12, False, "MONOCHROME2", False, JPEG2000Lossless)
+    small = decode(deep, header, reduce=reduce)
+    assert np.abs(small - averaged(decode(deep, header), reduce)).max() <= 0.6
+
+
 @pytest.mark.parametrize("name", encodings())
 @pytest.mark.parametrize("left", [0.0, 0.05, 0.5, 0.9])
 def test_a_truncated_frame_is_an_error(name, left):
     frame, header = encodings()[name]
-    with pytest.raises(PixelDataError):
-        decode(frame[: int(len(frame) * left)], header)
+    for reduce in (1, 8, 64):
+        with pytest.raises(PixelDataError):
+            decode(frame[: int(len(frame) * left)], header, reduce=reduce)
 
 
 @pytest.mark.parametrize("name", [n for n in encodings() if n != "raw"])
@@ -78,8 +172,9 @@ def test_a_truncated_frame_is_an_error(name, left):
 @settings(max_examples=30, deadline=None)
 def test_garbage_is_an_error(name, junk):
     _, header = encodings()[name]
-    with pytest.raises(PixelDataError):
-        decode(junk, header)
+    for reduce in (1, 16):
+        with pytest.raises(PixelDataError):
+            decode(junk, header, reduce=reduce)
 
 
 @pytest.mark.parametrize("name", [n for n in encodings() if n not in ("raw", "rle")])

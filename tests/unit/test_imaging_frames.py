@@ -1,6 +1,6 @@
 import io
-import itertools
 import os
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from airouter.errors import PixelDataError
-from airouter.imaging.frames import FrameIndex, dataset_frames, read_frames
+from airouter.imaging.frames import FrameIndex, buffer_frames, dataset_frames, read_frames
 from phantoms import dicom
 from tests.data import files
 
@@ -34,11 +34,12 @@ def indexed(content: bytes, path) -> list[bytes]:
         return list(read_frames(file.fileno(), index, range(1, len(index) + 1)))
 
 
+def item(data: bytes) -> bytes:
+    return b"\xfe\xff\x00\xe0" + len(data).to_bytes(4, "little") + data
+
+
 def encapsulated(fragments: list[bytes], frames: int, table: bytes = b"") -> Dataset:
     """Fragments as they stand: pydicom would join or cut them."""
-
-    def item(data: bytes) -> bytes:
-        return b"\xfe\xff\x00\xe0" + len(data).to_bytes(4, "little") + data
 
     ds = FileDataset("", {}, file_meta=FileMetaDataset(), preamble=b"\0" * 128)
     ds.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
@@ -62,7 +63,7 @@ def test_frames_of_a_file_a_buffer_and_a_data_set_are_those_that_were_stored(tra
     assert indexed(content, tmp_path / "a.dcm") == expected
     assert list(dataset_frames(ds, range(1, 13))) == expected
     buffered = FrameIndex.of(io.BytesIO(content))
-    assert [b"".join(content[o : o + n] for o, n in buffered.span(i)) for i in range(1, 13)] == expected
+    assert list(buffer_frames(content, buffered, range(1, 13))) == expected
     assert buffered.transfer_syntax == ds.file_meta.TransferSyntaxUID
 
 
@@ -140,6 +141,131 @@ def test_a_wrong_table_does_not_matter_where_every_frame_is_one_fragment():
     assert list(dataset_frames(ds, [1, 2])) == [b"aa", b"bb"]
 
 
+def tables(frames: list[list[bytes]]) -> tuple[np.ndarray, np.ndarray]:
+    """Where each frame of fragments starts, counted from the first, and how long it is without its item headers."""
+    sizes = [sum(8 + len(f) for f in fragments) for fragments in frames]
+    return np.cumsum([0, *sizes[:-1]]), np.array([sum(map(len, fragments)) for fragments in frames])
+
+
+def extended(ds: Dataset, offsets, lengths=None) -> Dataset:
+    ds.ExtendedOffsetTable = np.asarray(offsets, "<u8").tobytes()
+    if lengths is not None:
+        ds.ExtendedOffsetTableLengths = np.asarray(lengths, "<u8").tobytes()
+    return ds
+
+
+_FRAGMENT = st.binary(max_size=30).map(lambda b: b"\1\2" + b + b"\0" * (len(b) % 2))
+
+
+@given(st.lists(st.lists(_FRAGMENT, min_size=1, max_size=3), min_size=1, max_size=6), st.booleans())
+@settings(max_examples=100, deadline=None)
+def test_reading_by_a_table_equals_walking(frames, single):
+    frames = [[b"\xff\xd8" + part[0], *([] if single else part[1:])] for part in frames]
+    fragments = [fragment for part in frames for fragment in part]
+    joined = [b"".join(part) for part in frames]
+    offsets, lengths = tables(frames)
+    count, basic = len(frames), offsets.astype("<u4").tobytes()
+    for ds in (
+        encapsulated(fragments, count),
+        encapsulated(fragments, count, basic),
+        extended(encapsulated(fragments, count), offsets),
+        extended(encapsulated(fragments, count), offsets, lengths),
+        extended(encapsulated(fragments, count, basic), offsets + 1),
+    ):
+        content = stored(ds)
+        for data, index in ((ds.PixelData, FrameIndex.of_dataset(ds)), (content, FrameIndex.of(io.BytesIO(content)))):
+            assert list(buffer_frames(data, index, range(1, count + 1))) == joined
+
+
+def test_lengths_may_leave_the_padding_out_but_not_contradict_the_items():
+    parts = [b"\xff\xd8a\0", b"\xff\xd8bb", b"\xff\xd8c\0"]
+    for lengths in ([3, 4, 3], [4, 4, 4], [4, 2, 4], [900, 4, 4], [4, 4]):
+        ds = extended(encapsulated(parts, 3), [0, 12, 24], lengths)
+        assert list(dataset_frames(ds, [1, 2, 3])) == parts
+    # two items pretend to be the first frame, which has one of that length: walking cannot tell what is meant
+    ds = extended(encapsulated([b"aa", b"bb", b"cc"], 2), [0, 20], [2, 2])
+    assert list(dataset_frames(ds, [1, 2])) == [b"aabb", b"cc"]
+
+
+def many(count: int, table: str) -> bytes:
+    fragments = [b"\xff\xd8" + n.to_bytes(4, "big") for n in range(count)]
+    offsets, lengths = tables([[f] for f in fragments])
+    if table == "basic":
+        return stored(encapsulated(fragments, count, offsets.astype("<u4").tobytes()))
+    ds = encapsulated(fragments, count)
+    return stored(extended(ds, offsets, lengths) if table == "extended" else ds)
+
+
+@pytest.mark.parametrize("table", ["basic", "extended"])
+def test_with_a_table_opening_looks_at_no_frame_but_the_last(table, tmp_path, monkeypatch):
+    reads: list[tuple[int, int]] = []
+    pread = os.pread
+    monkeypatch.setattr(os, "pread", lambda fd, n, at: reads.append((at, n)) or pread(fd, n, at))
+    asked = []
+    for count in (10, 400):
+        path = tmp_path / f"{count}.dcm"
+        content = many(count, table)
+        path.write_bytes(content)
+        reads.clear()
+        with path.open("rb") as file:
+            index = FrameIndex.of(file)
+            asked.append(len(reads))
+            first, behind = index.span(1)[0], index.span(count)[0]
+            assert not [at for at, n in reads if n and first <= at < behind]
+            reads.clear()
+            assert len(list(read_frames(file.fileno(), index, [3, 5]))) == 2
+            assert reads == [index.span(3), index.span(5)]  # a frame is one read
+    assert asked[0] == asked[1] <= 6
+
+
+def test_the_index_of_many_frames_is_small():
+    content = many(20000, "basic")
+    buffer = io.BytesIO(content)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        index = FrameIndex.of(buffer)
+        held = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert len(index) == 20000
+    assert held < 300_000
+
+
+@pytest.mark.parametrize("byte", [0, 3, 4, 7])
+def test_a_frame_whose_items_are_damaged_is_refused_when_it_is_read_and_only_that(byte, tmp_path):
+    path = tmp_path / "a.dcm"
+    content = bytearray(many(12, "basic"))
+    offset, _ = FrameIndex.of(io.BytesIO(bytes(content))).span(7)
+    content[offset + byte] ^= 0x55
+    path.write_bytes(content)
+    with path.open("rb") as file:
+        index = FrameIndex.of(file)
+        others = [n for n in range(1, 13) if n != 7]
+        assert list(read_frames(file.fileno(), index, others)) == [
+            b"\xff\xd8" + (n - 1).to_bytes(4, "big") for n in others
+        ]
+        with pytest.raises(PixelDataError, match="frame 7 cannot be read"):
+            list(read_frames(file.fileno(), index, [7]))
+
+
+@pytest.mark.parametrize("table", ["basic", "extended", "none"])
+@pytest.mark.parametrize("cut", [9, 12, 20, 60, 100])
+def test_a_cut_anywhere_behind_the_table_is_seen_at_opening(table, cut):
+    """8 bytes are the delimiter, 14 each frame with its item header: a cut of 8 alone loses no pixel."""
+    content = many(12, table)
+    assert len(FrameIndex.of(io.BytesIO(content[:-8]))) == 12
+    with pytest.raises(PixelDataError, match="truncated"):
+        FrameIndex.of(io.BytesIO(content[:-cut]))
+
+
+def test_a_table_that_wrapped_at_4_gb_or_has_no_entry_for_a_frame_is_not_used():
+    parts = [b"\xff\xd8aa", b"\xff\xd8bb", b"\xff\xd8cc"]
+    for table in ([0, 12, 0], [0, 12, 11], [12, 24, 36], [0, 24], [0, 12, 24, 36], [0, 12, 2**32 - 1], [0, 11, 23]):
+        ds = encapsulated(parts, 3, np.array(table, "<u4").tobytes())
+        assert list(dataset_frames(ds, [1, 2, 3])) == parts
+
+
 def test_a_header_that_promises_more_frames_than_there_are_bytes_costs_nothing():
     ds = dicom.fundus_instance(RGB, transfer="raw")
     ds.NumberOfFrames = 2**31 - 1
@@ -184,8 +310,15 @@ def test_damage_anywhere_is_a_pixel_data_error_or_stays_within_the_file(data):
         index = FrameIndex.of(io.BytesIO(bytes(content)))
     except PixelDataError:
         return
-    spans = itertools.chain.from_iterable(index.span(n) for n in range(1, len(index) + 1))
-    assert all(offset >= 0 and offset + length <= len(content) for offset, length in spans)
+    for number in range(1, len(index) + 1):
+        offset, length = index.span(number)
+        assert offset >= 0 <= length <= len(content) - offset
+        try:
+            (frame,) = buffer_frames(bytes(content), index, [number])
+        except PixelDataError as error:
+            assert f"frame {number} " in str(error)
+        else:
+            assert len(frame) <= length
 
 
 @pytest.mark.parametrize(

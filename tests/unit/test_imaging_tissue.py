@@ -1,9 +1,14 @@
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from airouter.errors import PixelDataError
+from airouter.imaging import tissue as module
+from airouter.imaging.level import WHITE
 from airouter.imaging.tissue import tissue_mask
 from phantoms import dicom
 from phantoms.slide import slide as phantom
@@ -134,3 +139,94 @@ def test_the_area_ends_where_the_slide_ends(side):
     tissue = opened(dicom.slide_instances(rgb, 0.5, levels=1, transfer="raw", seed=1)).tissue()
     assert tissue.mask.all()
     assert tissue.area_mm2 == pytest.approx(side * (side - 3) * 0.25e-6)
+
+
+LARGE = phantom(400, 500, 0.5, seed=4).rgb.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def seen(slide) -> tuple[np.ndarray, float]:
+    """The low-power picture that the mask of a slide is made of, and what its pixels measure."""
+    found = []
+
+    def look(rgb, pixel_um):
+        found.append((rgb.copy(), pixel_um))
+        return np.zeros(rgb.shape[:2], bool)
+
+    module.tissue(slide.levels, look)
+    return found[0]
+
+
+@given(
+    st.integers(1, 700),
+    st.integers(1, 700),
+    st.sampled_from([32, 48, 60, 63, 256]),
+    st.floats(0.3, 9),
+    st.integers(0, 9),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_picture_is_the_finest_level_averaged(rows, columns, tile, spacing_um, seed):
+    """Whichever way its tiles are cut, and white beyond the edge."""
+    rgb = cv2.resize(np.random.default_rng(seed).integers(0, 256, (30, 30, 3), np.uint8), (columns, rows))
+    slide = opened(dicom.slide_instances(rgb, spacing_um, levels=1, tile=tile, transfer="raw"))
+    picture_, pixel_um = seen(slide)
+    reduce = round(pixel_um / slide.base.spacing_um)
+    tall, wide = picture_.shape[:2]
+    assert (tall, wide) == (-(-rows // reduce), -(-columns // reduce))
+    canvas = np.full((tall * reduce, wide * reduce, 3), WHITE, np.uint8)
+    canvas[:rows, :columns] = rgb
+    expected = canvas.reshape(tall, reduce, wide, reduce, 3).mean(axis=(1, 3))
+    assert np.abs(picture_ - expected).max() <= 1.01
+
+
+@pytest.mark.parametrize("transfer", ["jpeg", "jpeg2000"])
+def test_reduced_decoding_hardly_changes_the_picture_and_the_mask(transfer):
+    slide = opened(dicom.slide_instances(LARGE, 0.5, levels=1, transfer=transfer, seed=1))
+    picture_, pixel_um = seen(slide)
+    reduce = round(pixel_um / 0.5)
+    assert reduce == 12  # tiles are decoded at a quarter
+    tall, wide = picture_.shape[:2]
+    whole = slide.region(slide.base, 0, 0, tall * reduce, wide * reduce)
+    expected = cv2.resize(whole, (wide, tall), interpolation=cv2.INTER_AREA)
+    assert np.abs(picture_.astype(int) - expected).mean() < 2
+    assert agreement(tissue_mask(picture_, pixel_um), tissue_mask(expected, pixel_um)) > 0.95
+
+
+def test_the_mask_does_not_depend_on_the_number_of_threads(monkeypatch):
+    slide = opened(dicom.slide_instances(LARGE, 0.5, levels=1, tile=128, seed=1))
+    pictures = []
+    for threads in (1, 2, 4):
+        monkeypatch.setattr(module, "_THREADS", threads)
+        pictures += [seen(slide)[0] for _ in range(2)]
+    assert all((other == pictures[0]).all() for other in pictures[1:])
+
+
+def test_no_level_is_held_in_full_for_a_mask():
+    rgb = np.full((4096, 4096, 3), (200, 120, 160), np.uint8)
+    slide = opened(dicom.slide_instances(rgb, 0.25, levels=1, seed=1))
+    tracemalloc.start()
+    try:
+        assert slide.tissue()
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < rgb.nbytes / 6
+
+
+def test_a_broken_tile_is_an_error_of_the_mask():
+    ds = dicom.slide_instances(phantom(600, 600, 0.5, seed=1).rgb, 0.5, levels=1, transfer="jpeg", seed=1)[0]
+    start = ds.PixelData.index(b"\xff\xda", len(ds.PixelData) // 2)
+    ds.PixelData = ds.PixelData[: start - 300] + b"\xff" * 300 + ds.PixelData[start:]
+    with pytest.raises(PixelDataError):
+        opened(ds).tissue()
+
+
+def test_fractions_of_a_grid_are_those_of_its_rectangles():
+    made = phantom(1024, 1024, 0.5, seed=1)
+    found = opened(dicom.slide_instances(made.rgb, 0.5)).tissue()
+    row, column = np.array([-50.0, 0, 333, 900, 2000]), np.array([-2000.0, 10, 512, 1000])
+    rows, columns = np.array([60.0, 17, 100, 400, 5]), np.array([10.0, 1, 90, 24])
+    grid = found.fractions(row, column, rows, columns)
+    for r, c in np.ndindex(5, 4):
+        assert grid[r, c] == found.fraction(row[r], column[c], rows[r], columns[c])
+    assert grid[:, 0].max() == grid[4].max() == 0.0
+    assert grid.max() <= 1.0

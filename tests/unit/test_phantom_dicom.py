@@ -30,6 +30,18 @@ def test_a_slide_conforms(options):
         assert errors(ds) == []
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("kind", ["stack", "grey", "deep"])
+def test_optical_paths_focal_planes_and_grey_conform(kind, sparse):
+    image = {
+        "stack": np.broadcast_to(RGB, (2, 3, *RGB.shape)),
+        "grey": RGB[..., :1],
+        "deep": RGB[..., :1].astype(np.uint16) * 200,
+    }[kind]
+    for ds in dicom.slide_instances(image, 0.5, levels=2, tile=64, transfer="raw", sparse=sparse, with_overview=True):
+        assert errors(ds) == []
+
+
 @pytest.mark.parametrize("options", [{}, {"laterality": "L", "spacing_mm": 0.005, "transfer": "raw"}], ids=str)
 def test_a_fundus_photograph_conforms(options):
     assert errors(dicom.fundus_instance(RGB, **options)) == []

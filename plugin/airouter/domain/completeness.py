@@ -47,7 +47,9 @@ def judge(images: ImageSet, *, quiet: bool, settled: bool = False) -> Complete |
 
     `quiet`: no instance of its study came for the configured quiet time; `settled`: none for the settling time.
     OP, OPT and OPV are complete at once. A slide is complete when its concatenations are whole and either its pyramid
-    reaches from a base level (Image Type value 4 NONE) to a level of one frame and has settled, or the study is quiet.
+    reaches from a base level (Image Type value 4 NONE) to a level of one tile and has settled, or the study is quiet.
+    Focal planes or optical paths that are instances of their own are not waited for: nothing announces them. What
+    comes later makes the image set another one, which is judged and analysed again.
     """
     if images.modality is not Modality.SM:
         return Complete(images)
@@ -88,10 +90,22 @@ def integer(instance: Instance, keyword: str) -> int:
     return value if isinstance(value, int) else 0
 
 
+def _tiles(levels: tuple[Instance, ...]) -> list[int]:
+    """Tiles of one plane of each image; the parts of a concatenation are one image."""
+    frames: dict[str, int] = {}
+    planes: dict[str, int] = {}
+    for level in levels:
+        image = str(level.first("ConcatenationUID") or level.uid)
+        frames[image] = frames.get(image, 0) + (integer(level, "NumberOfFrames") or 1)
+        focal, paths = integer(level, "TotalPixelMatrixFocalPlanes"), integer(level, "NumberOfOpticalPaths")
+        planes[image] = max(1, focal) * max(1, paths)
+    return [count // planes[image] for image, count in frames.items()]
+
+
 def _whole_pyramid(levels: tuple[Instance, ...]) -> bool:
-    """From a base level to a level of one frame in even steps: a missing middle level makes the steps uneven."""
+    """From a base level to a level of one tile in even steps: a missing middle level makes the steps uneven."""
     bases = [i for i in levels if "NONE" in map(str, i.all("ImageType")[3:4])]
-    if not bases or min(integer(i, "NumberOfFrames") or 1 for i in levels) > 1:
+    if not bases or min(_tiles(levels)) > 1:
         return False
     widths = sorted({integer(i, "TotalPixelMatrixColumns") for i in levels}, reverse=True)
     if widths[-1] <= 0 or len(widths) == 1:

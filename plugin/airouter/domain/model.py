@@ -3,9 +3,12 @@
 `airouter.inference.manifest` makes these from models/<name>/manifest.yaml; pipelines, imaging and evidence read them.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import StrEnum
+from typing import Any
 
 from airouter.domain.code import Code
 from airouter.domain.study import Modality
@@ -61,7 +64,8 @@ class ModelInput:
     """The input tensor and how 8-bit pixels become it.
 
     `size` is (rows, columns) of the tensor, `spacing_um` the physical pixel spacing the model expects in um
-    (None: the image's own pixels), `overlap` the context in pixels that neighbouring patches share on each side.
+    (None: the image's own pixels), `overlap` the context in pixels that neighbouring patches share on each side,
+    `icc` whether a slide's colours are converted from its ICC profile to sRGB first.
     """
 
     name: str
@@ -73,6 +77,7 @@ class ModelInput:
     fit: Fit = Fit.TILE
     overlap: int = 0
     transpose: bool = False
+    icc: bool = False
     range: tuple[float, float] = (0.0, 1.0)
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -134,3 +139,18 @@ class Model:
     head: Head
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
+
+
+def contract(model: Model) -> str:
+    """SHA-256 (hex) of what the manifest says of input and head: with the weights it decides the result.
+
+    What is at its default is left out, so that a field that a later version adds changes nothing.
+    """
+    return hashlib.sha256(json.dumps([_said(model.input), _said(model.head)], sort_keys=True).encode()).hexdigest()
+
+
+def _said(value: Any) -> Any:
+    """A value of ours as JSON values."""
+    if is_dataclass(value):
+        return {f.name: _said(given) for f in fields(value) if (given := getattr(value, f.name)) != f.default}
+    return [_said(each) for each in value] if isinstance(value, tuple) else value

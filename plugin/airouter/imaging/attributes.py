@@ -11,6 +11,7 @@ from airouter.domain.study import Attribute, Attributes
 from airouter.imaging.header import MALFORMED
 
 _BULK: Final = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "OB or OW", "UN"})
+_PER_FRAME: Final = 0x52009230
 _INTEGERS: Final = frozenset({"IS", "SS", "SL", "SV", "US", "UL", "UV", "US or SS"})
 _REALS: Final = frozenset({"DS", "FL", "FD"})
 
@@ -24,12 +25,12 @@ def attributes(dataset: Dataset) -> Attributes:
     """
     made: dict[str, Attribute] = {}
     for tag in list(dataset.keys()):  # not over the elements: iterating converts each, and one may be malformed
-        if tag.is_private:
+        if tag.is_private or tag == _PER_FRAME:  # large: it is not even decoded
             continue
         try:
             element = dataset[tag]
             keyword = element.keyword
-            if keyword and keyword != "PerFrameFunctionalGroupsSequence" and element.VR not in _BULK:
+            if keyword and element.VR not in _BULK:
                 made[keyword] = Attribute(str(element.VR), tuple(_values(element)))
         except MALFORMED:
             continue

@@ -1,31 +1,36 @@
 """Where the frames of a stored instance lie in its file, and how to read them one by one.
 
-Pixel data is native, frame after frame without a gap (PS3.5 8.1.1), or encapsulated in fragments (PS3.5 A.4), whose
-frames a Basic (A.4) or Extended Offset Table (PS3.3 C.7.6.3.1.8) may tell apart. Every fragment's header is walked
-whatever the tables say, so that a cut or scrambled file is refused before a single frame of it is analysed.
+Pixel data is native, frame after frame without a gap (PS3.5 8.1.1), or encapsulated in items (PS3.5 A.4), whose frames
+a Basic (A.4) or Extended Offset Table (PS3.3 C.7.6.3.1.8) may tell apart. A table that fits the file is taken at its
+word when the file is opened: looking at every item would cost a large slide on a slow disk minutes. All the same no
+byte is taken for a picture unseen: the last frame is followed to the end of the pixel data, so that a cut file is
+refused before anything is analysed, and the items of a frame are verified whenever it is read. Without such a table
+every item is walked.
 """
 
 import io
-import itertools
 import os
 import struct
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
-import pydicom
+import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 
 from airouter.errors import PixelDataError
+from airouter.imaging.groups import read_header
 from airouter.imaging.header import MALFORMED
 
 _ITEM: Final = 0xE000FFFE  # (FFFE,E000) read as one little endian word
 _DELIMITER: Final = 0xE0DDFFFE  # (FFFE,E0DD)
 _PIXEL_DATA: Final = 0x00107FE0  # (7FE0,0010)
 _UNDEFINED: Final = 0xFFFFFFFF
+_HEADER: Final = struct.Struct("<II")  # of an item: tag, length
 # A frame starts with SOI in JPEG (ITU-T T.81 B.1.1.3) and JPEG-LS (T.87), with SOC in JPEG 2000 (T.800 A.4).
 _STARTS: Final = (b"\xff\xd8", b"\xff\x4f")
 
@@ -34,15 +39,15 @@ _Read = Callable[[int, int], bytes]  # offset, length -> bytes, fewer at the end
 
 @dataclass(frozen=True, slots=True)
 class FrameIndex:
-    """Offsets of the frames of one file; made once, shared by threads.
+    """Where the frames of one file lie; made once, shared by threads. Eight bytes a frame, none for native frames.
 
-    `transfer_syntax` is the UID. Frame n (1-based) owns fragments first[n - 1]..first[n] of offsets and lengths.
+    `transfer_syntax` is the UID. Frame n (1-based) has the bytes from bounds[n - 1] to bounds[n]: those of its items,
+    headers and all, where it is `encapsulated`.
     """
 
     transfer_syntax: str
-    _offsets: Sequence[int]
-    _lengths: Sequence[int]
-    _first: Sequence[int]
+    encapsulated: bool
+    _bounds: Sequence[int] = field(repr=False)
 
     @classmethod
     def of(cls, file: BinaryIO) -> "FrameIndex":
@@ -52,7 +57,7 @@ class FrameIndex:
         big endian), pixel data shorter than its header says, or fragments that cannot be assigned to frames.
         """
         try:
-            header = pydicom.dcmread(file, stop_before_pixels=True)
+            header = read_header(file)
         except (InvalidDicomError, EOFError, struct.error, KeyError, *MALFORMED) as error:
             raise PixelDataError(f"not a readable DICOM file: {error}") from error
         syntax = _transfer_syntax(header)
@@ -83,48 +88,82 @@ class FrameIndex:
         if not isinstance(data, bytes):
             raise PixelDataError("the data set holds no Pixel Data")
         syntax = _transfer_syntax(dataset)
-        return cls._scan(dataset, syntax, lambda at, length: data[at : at + length], 0, len(data))
+        return cls._scan(dataset, syntax, _reads(data), 0, len(data))
 
     @classmethod
     def _scan(cls, header: Dataset, syntax: UID, read: _Read, start: int, end: int) -> "FrameIndex":
         count = _count(header)
         if not syntax.is_encapsulated:
-            return cls(syntax, *_native(header, count, start, end))
-        offsets, lengths, table = _fragments(read, start, end)
-        extended = _value(header, "ExtendedOffsetTable")
-        if isinstance(extended, bytes) and len(extended) == 8 * count:
-            table = struct.unpack(f"<{count}Q", extended)
-        return cls(syntax, offsets, lengths, _group(read, offsets, count, table))
+            return cls(syntax, False, _native(header, count, start, end))
+        origin, basic = _basic_table(read, start, end)
+        extended = _extended_table(header, count)
+        bounds = _by_table(extended, _lengths(header, count), read, origin, end, count)
+        if bounds is None:
+            bounds = _by_table(basic, None, read, origin, end, count)
+        if bounds is None:
+            bounds = _by_walking(basic if extended is None else extended, read, origin, end, count)
+        return cls(syntax, True, bounds)
 
     def __len__(self) -> int:
-        return len(self._first) - 1
+        return len(self._bounds) - 1
 
-    def span(self, number: int) -> tuple[tuple[int, int], ...]:
-        """(offset, length) in bytes of every fragment of a frame, counted from 1 as in DICOM.
+    def span(self, number: int) -> tuple[int, int]:
+        """(offset, length) of the bytes that hold a frame, counted from 1 as in DICOM; `frame` makes a frame of them.
 
         Raises PixelDataError where there is no such frame.
         """
         if not 1 <= number <= len(self):
             raise PixelDataError(f"there is no frame {number}: the image has {len(self)}")
-        parts = range(self._first[number - 1], self._first[number])
-        return tuple((self._offsets[part], self._lengths[part]) for part in parts)
+        start = self._bounds[number - 1]
+        return start, self._bounds[number] - start
+
+    def frame(self, number: int, held: bytes) -> bytes:
+        """The encoded frame out of the bytes of its span: the contents of its items, joined.
+
+        Raises PixelDataError where items do not fill the span, one behind the other.
+        """
+        if not self.encapsulated:
+            return held
+        parts = []
+        at = 0
+        while at + 8 <= len(held):
+            tag, length = _HEADER.unpack_from(held, at)
+            if tag != _ITEM:
+                break
+            parts.append(held[at + 8 : at + 8 + length])
+            at += 8 + length
+        if at != len(held) or not parts:
+            raise PixelDataError(f"frame {number} cannot be read: no whole items lie where the index says it is stored")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def read_frames(fd: int, index: FrameIndex, numbers: Sequence[int]) -> Iterator[bytes]:
     """Encoded frames from an open file descriptor, in the order asked, by positioned reads: safe in many threads.
 
-    Raises PixelDataError where the file has become shorter than its index, or there is no such frame.
+    Raises PixelDataError where the file has become shorter than its index, the bytes of a frame are no items, or there
+    is no such frame.
     """
     for number in numbers:
-        yield b"".join(_pread(fd, offset, length) for offset, length in index.span(number))
+        offset, length = index.span(number)
+        held = os.pread(fd, length, offset)
+        if len(held) < length:
+            held = _rest(fd, held, length, offset)
+        yield index.frame(number, held)
+
+
+def buffer_frames(data: bytes, index: FrameIndex, numbers: Sequence[int]) -> Iterator[bytes]:
+    """Encoded frames of a file in memory (or of the Pixel Data value where that is what the index was made of).
+
+    Raises PixelDataError as read_frames does.
+    """
+    for number in numbers:
+        offset, length = index.span(number)
+        yield index.frame(number, data[offset : offset + length])
 
 
 def dataset_frames(dataset: Dataset, numbers: Sequence[int]) -> Iterator[bytes]:
     """Encoded frames of a data set in memory, in the order asked. Raises PixelDataError as FrameIndex does."""
-    index = FrameIndex.of_dataset(dataset)
-    data: bytes = dataset.PixelData
-    for number in numbers:
-        yield b"".join(data[offset : offset + length] for offset, length in index.span(number))
+    return buffer_frames(dataset.PixelData, FrameIndex.of_dataset(dataset), numbers)
 
 
 def _transfer_syntax(header: Dataset) -> UID:
@@ -156,7 +195,7 @@ def _count(header: Dataset) -> int:
     return count
 
 
-def _native(header: Dataset, count: int, start: int, end: int) -> tuple[Sequence[int], Sequence[int], Sequence[int]]:
+def _native(header: Dataset, count: int, start: int, end: int) -> Sequence[int]:
     """Frames without gaps: arithmetic alone."""
     try:
         pixels = int(header.Rows) * int(header.Columns)
@@ -173,77 +212,111 @@ def _native(header: Dataset, count: int, start: int, end: int) -> tuple[Sequence
         raise PixelDataError("a frame has no pixels")
     if start + count * length > end:
         raise PixelDataError(f"Pixel Data is truncated: {end - start} bytes, {count} frames of {length} are promised")
-    return range(start, start + count * length, length), _Constant(length, count), range(count + 1)
+    return range(start, start + count * length + 1, length)
 
 
-class _Constant(Sequence[int]):
-    """The same number at every place, without storing it."""
-
-    def __init__(self, value: int, count: int) -> None:
-        self._value = value
-        self._count = count
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, index: object) -> int:  # type: ignore[override]  # slices are not needed
-        return self._value
-
-
-def _fragments(read: _Read, start: int, end: int) -> tuple[Sequence[int], Sequence[int], tuple[int, ...]]:
-    """Walk the items: offsets and lengths of all fragments, and the Basic Offset Table."""
+def _basic_table(read: _Read, start: int, end: int) -> tuple[int, NDArray[np.uint64]]:
+    """Where the first fragment starts, and the Basic Offset Table, which is the first item and may be empty."""
     tag, length = _item(read, start, end)
     if tag != _ITEM or length % 4 or start + 8 + length > end:
         raise PixelDataError("Pixel Data does not start with a Basic Offset Table item")
-    table = struct.unpack(f"<{length // 4}I", read(start + 8, length))
-    at = start + 8 + length
-    offsets, lengths = array("Q"), array("Q")
+    return start + 8 + length, np.frombuffer(read(start + 8, length), "<u4").astype(np.uint64)
+
+
+def _extended_table(header: Dataset, count: int) -> NDArray[np.uint64] | None:
+    value = _value(header, "ExtendedOffsetTable")
+    return np.frombuffer(value, "<u8") if isinstance(value, bytes) and len(value) == 8 * count else None
+
+
+def _lengths(header: Dataset, count: int) -> NDArray[np.uint64] | None:
+    value = _value(header, "ExtendedOffsetTableLengths")
+    return np.frombuffer(value, "<u8") if isinstance(value, bytes) and len(value) == 8 * count else None
+
+
+def _by_table(
+    table: NDArray[np.uint64] | None, lengths: NDArray[np.uint64] | None, read: _Read, origin: int, end: int, count: int
+) -> Sequence[int] | None:
+    """Bounds of the frames as a table gives them; None where it is none of this file.
+
+    It has an entry for every frame, counted from the first byte of the item tag of the first fragment: the first is 0,
+    each is greater than the one before (those of a Basic Offset Table wrap at 4 GB), and the last frame's items lead to
+    the end of the pixel data. `lengths` of an Extended Offset Table fill the space from frame to frame but for the item
+    header and one byte of padding, as such a frame has one fragment.
+    """
+    if table is None or len(table) != count or table[0] or np.any(table[1:] <= table[:-1]) or table[-1] >= end - origin:
+        return None
+    try:
+        *_, (last, length) = _items(read, origin + int(table[-1]), end)
+    except (PixelDataError, ValueError):
+        return None  # walking will tell what is wrong
+    stop = last + 8 + length
+    if lengths is not None:
+        room = np.diff(table, append=np.uint64(stop - origin))
+        if np.any(room < 8) or np.any(room - np.uint64(8) < lengths) or np.any(room - np.uint64(9) > lengths):
+            return None
+    bounds = array("Q", (table + np.uint64(origin)).astype(np.uint64).tobytes())
+    bounds.append(stop)
+    return bounds
+
+
+def _by_walking(table: NDArray[np.uint64], read: _Read, origin: int, end: int, count: int) -> Sequence[int]:
+    """Bounds of the frames by every item's own header."""
+    starts, stop = array("Q"), origin
+    for at, length in _items(read, origin, end):
+        starts.append(at)
+        stop = at + 8 + length
+    if len(starts) < count:
+        raise PixelDataError(f"Pixel Data is truncated: {len(starts)} fragments, {count} frames are promised")
+    if len(starts) != count:  # else each frame has one fragment, and nothing is left for a table to say
+        starts = _first_fragments(starts, table, read, count)
+    starts.append(stop)
+    return starts
+
+
+def _first_fragments(starts: "array[int]", table: NDArray[np.uint64], read: _Read, count: int) -> "array[int]":
+    """Where the first of several fragments of each frame starts."""
+    if count == 1:
+        return starts[:1]
+    if len(table) == count:
+        first = array("Q", (table + np.uint64(starts[0])).tobytes())
+        if first[0] == starts[0] and not np.any(table[1:] <= table[:-1]) and set(first) <= set(starts):
+            return first
+        raise PixelDataError("the offset table does not point at fragments")
+    first = array("Q", (start for start in starts if read(start + 8, 2) in _STARTS))
+    if len(first) == count and first[0] == starts[0]:
+        return first
+    raise PixelDataError(f"{len(starts)} fragments cannot be assigned to {count} frames without an offset table")
+
+
+def _items(read: _Read, at: int, end: int) -> Iterator[tuple[int, int]]:
+    """(where its header starts, length of its value) of each item up to the delimiter or the end."""
     while at < end:
         tag, length = _item(read, at, end)
         if tag == _DELIMITER:
-            break
+            return
         if tag != _ITEM:
             raise PixelDataError(f"no fragment starts at byte {at}, where one was expected")
         if at + 8 + length > end:
-            raise PixelDataError(
-                f"Pixel Data is truncated: fragment {len(offsets) + 1} goes beyond the end of the file"
-            )
-        offsets.append(at + 8)
-        lengths.append(length)
+            raise PixelDataError(f"Pixel Data is truncated: the fragment at byte {at} goes beyond the end of the file")
+        yield at, length
         at += 8 + length
-    return offsets, lengths, table
 
 
 def _item(read: _Read, at: int, end: int) -> tuple[int, int]:
+    """Tag and length of an item."""
     header = read(at, 8)
     if len(header) < 8 or at + 8 > end:
         raise PixelDataError("Pixel Data is truncated in the header of a fragment")
-    return _word(header), _word(header, 4)
-
-
-def _group(read: _Read, offsets: Sequence[int], count: int, table: Sequence[int]) -> Sequence[int]:
-    """Index of the first fragment of each frame, and one past the last."""
-    if len(offsets) < count:
-        raise PixelDataError(f"Pixel Data is truncated: {len(offsets)} fragments, {count} frames are promised")
-    if len(offsets) == count:  # each frame has at least one fragment: nothing is left for a table to say
-        return range(count + 1)
-    if count == 1:
-        return (0, len(offsets))
-    if len(table) == count:
-        # Tables count from the first byte of the item tag of the first fragment.
-        place = {offset - offsets[0]: part for part, offset in enumerate(offsets)}
-        first = [place.get(offset, -1) for offset in table]
-        if first[0] == 0 and all(a < b for a, b in itertools.pairwise(first)):
-            return (*first, len(offsets))
-        raise PixelDataError("the offset table does not point at fragments")
-    first = [part for part, offset in enumerate(offsets) if read(offset, 2) in _STARTS]
-    if len(first) == count and first[0] == 0:
-        return (*first, len(offsets))
-    raise PixelDataError(f"{len(offsets)} fragments cannot be assigned to {count} frames without an offset table")
+    tag, length = _HEADER.unpack(header)
+    return tag, length
 
 
 def _word(data: bytes, at: int = 0) -> int:
     return int.from_bytes(data[at : at + 4], "little")
+
+
+def _reads(data: bytes) -> _Read:
+    return lambda at, length: data[at : at + length]
 
 
 def _reader(file: BinaryIO) -> tuple[_Read, int]:
@@ -266,8 +339,8 @@ def _reader(file: BinaryIO) -> tuple[_Read, int]:
     return lambda at, length: os.pread(fd, length, at), os.fstat(fd).st_size
 
 
-def _pread(fd: int, offset: int, length: int) -> bytes:
-    data = os.pread(fd, length, offset)
+def _rest(fd: int, data: bytes, length: int, offset: int) -> bytes:
+    """The rest of a read that came back short."""
     while len(data) < length:
         more = os.pread(fd, length - len(data), offset + len(data))
         if not more:

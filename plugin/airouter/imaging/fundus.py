@@ -25,11 +25,18 @@ class Fundus:
 
 def open_fundus(instance: Instance, header: Dataset, frames: Frames) -> Fundus | Ungradable:
     """Read a photograph of one frame in colour. Raises PixelDataError where it cannot be decoded."""
+    if refused := unfit(header):
+        return refused
+    made = FrameFormat.of(header)
+    (frame,) = frames(instance.id, [1])
+    return Fundus(decode(frame, made), instance.uid, instance.id, laterality(header), header)
+
+
+def unfit(header: Dataset) -> Ungradable | None:
+    """Why a photograph is not read, as far as its header tells; None where it is."""
     count = integer(header.get("NumberOfFrames"), 1)
     if count != 1:
         return Ungradable(f"not analysed because the photograph has {count} frames")
     if integer(header.get("SamplesPerPixel")) != 3:
         return Ungradable("not analysed because the photograph is monochrome: a colour photograph is needed")
-    made = FrameFormat.of(header)
-    (frame,) = frames(instance.id, [1])
-    return Fundus(decode(frame, made), instance.uid, instance.id, laterality(header), header)
+    return None

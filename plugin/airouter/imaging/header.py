@@ -6,7 +6,9 @@ from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
+from pydicom.sr.coding import Code as PydicomCode
 
+from airouter.domain.code import Code
 from airouter.domain.study import Laterality
 
 # Encoded frames of an instance by its archive identifier, 1-based, in the order asked (airouter.ports.Archive.frames).
@@ -25,6 +27,15 @@ def first_item(dataset: Dataset | None, *keywords: str) -> Dataset | None:
             return None
         dataset = items[0]
     return dataset
+
+
+def is_code(item: Dataset, code: Code) -> bool:
+    """Whether a code sequence's item is that concept, by value and scheme.
+
+    pydicom also knows the SNOMED RT codes (SRT) that older writers use for a concept.
+    """
+    there = PydicomCode(str(item.get("CodeValue", "")), str(item.get("CodingSchemeDesignator", "")), "")
+    return bool(there == PydicomCode(code.value, code.scheme, code.meaning))
 
 
 def number(value: Any) -> float | None:

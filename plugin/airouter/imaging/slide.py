@@ -1,7 +1,8 @@
 """A whole slide image: the levels of one series and what its header says of the specimen."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -11,12 +12,15 @@ from pydicom.dataset import Dataset
 from airouter.domain.finding import Ungradable
 from airouter.domain.geometry import SlideGeometry
 from airouter.domain.study import Instance
-from airouter.errors import PixelDataError
+from airouter.imaging.brightness import dark_mask
 from airouter.imaging.codecs import FrameFormat
-from airouter.imaging.header import Frames, first_item, integer, number, pixel_spacing_um
-from airouter.imaging.level import Cell, Grid, Image, Level, Place, TileCache
+from airouter.imaging.colour import icc_profile, to_srgb
+from airouter.imaging.header import Frames, first_item, integer, pixel_spacing_um
+from airouter.imaging.level import Image, Level, TileCache
+from airouter.imaging.optics import unfit
 from airouter.imaging.patches import Patch, PatchPlan, plan
 from airouter.imaging.stain import stain
+from airouter.imaging.tiling import depth_of, level_of
 from airouter.imaging.tissue import Tissue, tissue
 
 __all__ = ["Level", "Patch", "PatchPlan", "Slide", "Tissue", "open_slide"]
@@ -25,18 +29,28 @@ _ANISOTROPY: Final = 0.02  # most the spacing may differ between rows and column
 _NEAR: Final = 0.05  # a level this much coarser than asked still counts as the spacing asked
 _MOST_ENLARGED: Final = 2.0  # a picture enlarged more than this shows a model nothing it knows
 _PLAUSIBLE_UM: Final = (0.02, 100.0)  # pixel size of the finest level; beyond it the unit is wrong
-_MOST_TILES: Final = 1 << 26
-_ELSEWHERE: Final = "not analysed because the levels of the series do not cover the same area"
+_ELSEWHERE: Final = "the levels of the series do not cover the same area"
+# What instances of one size must have in common to be one image twice.
+_TELL_APART: Final = (
+    ("OpticalPathIdentifier", "their optical path"),
+    ("PyramidUID", "their pyramid"),
+    ("AcquisitionDateTime", "when they were acquired"),
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Slide:
-    """Levels finest first, with the finest one's `header`; `stain`: "H&E", "H-DAB", None where no code says it."""
+    """Levels finest first, with the finest one's `header`; `stain`: "H&E", "H-DAB", None where no code says it.
+
+    `profiles`: the ICC profile of each level, None where it has none; `monochrome`: pixels have three equal channels.
+    """
 
     levels: tuple[Level, ...]
     stain: str | None
     header: Dataset = field(repr=False)
     laterality: None = None
+    monochrome: bool = False
+    profiles: tuple[bytes | None, ...] = field(default=(), repr=False)
 
     @property
     def base(self) -> Level:
@@ -59,8 +73,8 @@ class Slide:
         )
 
     def tissue(self) -> Tissue:
-        """Where tissue is; see airouter.imaging.tissue."""
-        return tissue(self.levels)
+        """Where tissue is; see airouter.imaging.tissue, and airouter.imaging.brightness for slides without colours."""
+        return tissue(self.levels, dark_mask if self.monochrome else None)
 
     def patches(
         self,
@@ -68,14 +82,19 @@ class Slide:
         size: tuple[int, int] = (256, 256),
         overlap: int = 32,
         tissue: Tissue | None = None,
+        icc: bool = False,
     ) -> PatchPlan | Ungradable:
         """Overlapping patches at a spacing, those without tissue left out where a mask is given; see PatchPlan.
 
+        `icc`: their colours are converted to sRGB by the level's ICC profile; Ungradable where that cannot be.
         Raises ValueError where the overlap leaves no core.
         """
         level = self.level_for(spacing_um)
         if isinstance(level, Ungradable):
             return level
+        colour = to_srgb(self.profiles[self.levels.index(level)]) if icc else None
+        if isinstance(colour, Ungradable):
+            return colour
         scale = spacing_um / level.spacing_um
         return plan(
             level,
@@ -84,6 +103,7 @@ class Slide:
             overlap,
             tissue,
             level.spacing_um / self.base.spacing_um,
+            colour,
         )
 
     def region(self, level: Level, row: int, column: int, rows: int, columns: int) -> Image:
@@ -91,36 +111,109 @@ class Slide:
         return level.region(row, column, rows, columns)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Volume:
+    """A level that was found, with the header of its (first) instance and the depth of its focal plane in mm."""
+
+    level: Level
+    header: Dataset
+    depth: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.level.rows, self.level.columns
+
+
 def open_slide(headers: Sequence[tuple[Instance, Dataset]], frames: Frames) -> Slide | Ungradable:
     """Read the levels of one series. Labels, overviews and thumbnails are no levels.
 
-    Of several optical paths the first, of several focal planes the middle one is read. Levels that repeat a size are
-    read once. Raises PixelDataError where a header contradicts itself or promises more than the router decodes.
+    Of several optical paths the first, of several focal planes the middle one is read, also where planes are stored
+    as instances of their own. Levels that repeat a size are read once. Raises PixelDataError where a header
+    contradicts itself or promises more than the router decodes.
     """
     volumes = [pair for pair in headers if _flavour(pair[1]) == "VOLUME"]
     if not volumes:
         return Ungradable("not analysed because the series holds no VOLUME image of the slide")
-    if any(integer(header.get("SamplesPerPixel")) != 3 for _, header in volumes):
-        return Ungradable("not analysed because the slide is monochrome: brightfield colour is needed")
     cache = TileCache()
-    levels: dict[tuple[int, int], tuple[Level, Dataset]] = {}
+    found: list[_Volume] = []
     for parts in _concatenations(volumes):
-        problem = _incomplete(parts) or _spacing_problem(parts[0][1])
-        if problem:
+        header = parts[0][1]
+        made = FrameFormat.of(header)
+        spacing = pixel_spacing_um(header)
+        problem = _incomplete(parts) or unfit(header, made) or _spacing_problem(spacing)
+        if problem or spacing is None:
             return Ungradable(f"not analysed because {problem}")
-        level = _level(parts, frames, cache)
+        level = level_of(parts, made, spacing, frames, cache)
         if isinstance(level, Ungradable):
             return level
-        same = levels.setdefault((level.rows, level.columns), (level, parts[0][1]))[0]
-        if not _same_place(same, level):
-            return Ungradable(_ELSEWHERE)
-    ordered = sorted(levels.values(), key=lambda pair: pair[0].spacing_um)
-    base = ordered[0][0]
+        found.append(_Volume(level, header, depth_of(header, level.grid)))
+    if len({volume.level.format.samples for volume in found}) > 1:
+        return Ungradable("not analysed because some levels of the series are monochrome and others are not")
+    levels = _one_each(found)
+    problem = levels if isinstance(levels, str) else _disagreement(levels)
+    if problem or isinstance(levels, str):
+        return Ungradable(f"not analysed because {problem}")
+    base = levels[0]
+    return Slide(
+        tuple(volume.level for volume in levels),
+        stain(base.header),
+        base.header,
+        monochrome=base.level.format.samples == 1,
+        profiles=tuple(icc_profile(volume.header) for volume in levels),
+    )
+
+
+def _one_each(found: Sequence[_Volume]) -> list[_Volume] | str:
+    """One level of each size, finest first, or why it cannot be told which one.
+
+    Instances of one size at different depths are focal planes: the middle one of the finest level is read, of the
+    other levels the nearest to it. Else they must be the same image twice.
+    """
+    sizes: dict[tuple[int, int], list[_Volume]] = {}
+    for volume in sorted(found, key=lambda volume: volume.level.spacing_um):
+        sizes.setdefault(volume.size, []).append(volume)
+    depth: float | None = None
+    chosen = []
+    for same in sizes.values():
+        if not all(_same_place(same[0].level, other.level) for other in same):
+            return _ELSEWHERE
+        depths = sorted({volume.depth for volume in same})
+        if depth is None:
+            depth = depths[len(depths) // 2]
+        nearest = min(depths, key=lambda one: abs(one - depth))
+        plane = [volume for volume in same if volume.depth == nearest]
+        for keyword, name in _TELL_APART:
+            if len({_said(volume.header, keyword) for volume in plane}) > 1:
+                rows, columns = plane[0].size
+                return f"the series holds {len(plane)} images of {rows} x {columns} pixels that differ in {name}"
+        chosen.append(plane[0])
+    return chosen
+
+
+def _said(header: Dataset, keyword: str) -> str:
+    path = first_item(header, "OpticalPathSequence")
+    value = header.get(keyword) if keyword in header or path is None else path.get(keyword)
+    return str(value or "")
+
+
+def _disagreement(levels: Sequence[_Volume]) -> str | None:
+    """Why levels, finest first, are not those of one slide."""
+    base = levels[0].level
     if not _PLAUSIBLE_UM[0] <= base.spacing_um <= _PLAUSIBLE_UM[1]:
-        return Ungradable(f"not analysed because a pixel spacing of {base.spacing_um:.4g} um is implausible")
-    if not all(_same_place(base, level) for level, _ in ordered):
-        return Ungradable(_ELSEWHERE)
-    return Slide(tuple(level for level, _ in ordered), stain(ordered[0][1]), ordered[0][1])
+        return f"a pixel spacing of {base.spacing_um:.4g} um is implausible"
+    pyramids = [uid for volume in levels if (uid := str(volume.header.get("PyramidUID") or ""))]
+    several = len(set(pyramids))
+    if 1 < several < len(pyramids):  # as many as there are levels: a writer that gives each a UID of its own
+        return f"the series holds {several} pyramids, and which of them is meant is not said"
+    if not all(_same_place(base, volume.level) for volume in levels):
+        return _ELSEWHERE
+    for one, other in pairwise(volume.level for volume in levels):
+        if other.spacing_um < one.spacing_um * (1.0 + _NEAR):
+            return (
+                f"the series holds images of {one.rows} x {one.columns} and {other.rows} x {other.columns} pixels "
+                f"of one pixel spacing, {one.spacing_um:.4g} um, and which of them is meant is not said"
+            )
+    return None
 
 
 def _flavour(header: Dataset) -> str:
@@ -155,124 +248,12 @@ def _incomplete(parts: Sequence[tuple[Instance, Dataset]]) -> str | None:
     return None
 
 
-def _spacing_problem(header: Dataset) -> str | None:
-    spacing = pixel_spacing_um(header)
+def _spacing_problem(spacing: tuple[float, float] | None) -> str | None:
     if spacing is None:
         return "Pixel Spacing is missing"
     if abs(spacing[0] - spacing[1]) > _ANISOTROPY * max(spacing):
         return f"pixels are not square: {spacing[0]:.4g} x {spacing[1]:.4g} um"
     return None
-
-
-def _level(parts: Sequence[tuple[Instance, Dataset]], frames: Frames, cache: TileCache) -> Level | Ungradable:
-    instance, header = parts[0]
-    made = FrameFormat.of(header)
-    rows, columns = integer(header.get("TotalPixelMatrixRows")), integer(header.get("TotalPixelMatrixColumns"))
-    if rows < 1 or columns < 1:
-        raise PixelDataError(f"Total Pixel Matrix is {rows} x {columns}")
-    if any(FrameFormat.of(other) != made for _, other in parts[1:]):
-        raise PixelDataError("the parts of a concatenation differ in their pixels")
-    across, down = -(-columns // made.columns), -(-rows // made.rows)
-    if across * down > _MOST_TILES:
-        raise PixelDataError(f"Total Pixel Matrix {rows} x {columns} promises {across * down} tiles")
-    listed = any("PerFrameFunctionalGroupsSequence" in other for _, other in parts)
-    if header.get("DimensionOrganizationType") == "TILED_SPARSE" or (
-        listed and header.get("DimensionOrganizationType") != "TILED_FULL"
-    ):
-        places = _listed(parts, made)
-        if isinstance(places, Ungradable):
-            return places
-        grid = Grid(across, listed=places)
-    else:
-        grid = _full(parts, across, down)
-    spacing = pixel_spacing_um(header)
-    assert spacing is not None  # _spacing_problem was asked before
-    return Level(
-        instance_uid=instance.uid,
-        instance_id=instance.id,
-        instance_uids=tuple(part.uid for part, _ in parts),
-        rows=rows,
-        columns=columns,
-        tile_rows=made.rows,
-        tile_columns=made.columns,
-        spacing_um=(spacing[0] + spacing[1]) / 2.0,
-        geometry=_geometry(header, spacing),
-        format=made,
-        grid=grid,
-        frames=frames,
-        cache=cache,
-    )
-
-
-def _full(parts: Sequence[tuple[Instance, Dataset]], across: int, down: int) -> Grid:
-    """TILED_FULL: tiles of a plane row by row, then focal planes, then optical paths (PS3.3 C.7.6.17.3)."""
-    header = parts[0][1]
-    planes = max(1, integer(header.get("TotalPixelMatrixFocalPlanes"), 1))
-    paths = max(1, integer(header.get("NumberOfOpticalPaths"), len(header.get("OpticalPathSequence") or [0])))
-    starts, count = [], 0
-    for instance, part in parts:
-        starts.append((count, instance.id))
-        count += integer(part.get("NumberOfFrames"), 1)
-    if count != across * down * planes * paths:
-        raise PixelDataError(
-            f"{count} frames are there; {down} x {across} tiles, {planes} focal planes and {paths} optical paths "
-            f"make {across * down * planes * paths}"
-        )
-    return Grid(across, start=planes // 2 * across * down, parts=tuple(starts))
-
-
-def _listed(parts: Sequence[tuple[Instance, Dataset]], made: FrameFormat) -> Mapping[Cell, Place] | Ungradable:
-    """TILED_SPARSE: places from Plane Position (Slide) of every frame (PS3.3 C.8.12.6.1), counted from 1."""
-    path = first_item(parts[0][1], "OpticalPathSequence")
-    first_path = path.get("OpticalPathIdentifier") if path is not None else None
-    planes: dict[float, dict[Cell, Place]] = {}
-    for instance, header in parts:
-        groups = header.get("PerFrameFunctionalGroupsSequence") or []
-        if len(groups) != integer(header.get("NumberOfFrames"), 1):
-            raise PixelDataError(f"{len(groups)} per-frame groups for {header.get('NumberOfFrames')} frames")
-        shared_path = _path(first_item(header, "SharedFunctionalGroupsSequence"))
-        for frame, group in enumerate(groups, start=1):
-            if first_path is not None and (_path(group) or shared_path or first_path) != first_path:
-                continue
-            position = first_item(group, "PlanePositionSlideSequence")
-            row = integer(position.get("RowPositionInTotalImagePixelMatrix")) - 1 if position is not None else -1
-            column = integer(position.get("ColumnPositionInTotalImagePixelMatrix")) - 1 if position is not None else -1
-            if position is None or row < 0 or column < 0:
-                return Ungradable("not analysed because a frame does not say where on the slide it lies")
-            if row % made.rows or column % made.columns:
-                return Ungradable("not analysed because the tiles do not lie on a regular grid")
-            depth = number(position.get("ZOffsetInSlideCoordinateSystem")) or 0.0
-            cell = (row // made.rows, column // made.columns)
-            planes.setdefault(depth, {})[cell] = Place(instance.id, frame)
-    if not planes:
-        return Ungradable("not analysed because no frame belongs to the first optical path")
-    return planes[sorted(planes)[len(planes) // 2]]
-
-
-def _path(group: Dataset | None) -> str | None:
-    item = first_item(group, "OpticalPathIdentificationSequence")
-    return item.get("OpticalPathIdentifier") if item is not None else None
-
-
-def _geometry(header: Dataset, spacing_um: tuple[float, float]) -> SlideGeometry | str:
-    """Where the total pixel matrix lies on the glass (PS3.3 C.8.12.4), or what of it is missing or impossible."""
-    if not header.get("FrameOfReferenceUID"):
-        return "Frame of Reference UID is missing"
-    origin = first_item(header, "TotalPixelMatrixOriginSequence")
-    if origin is None:
-        return "Total Pixel Matrix Origin is missing"
-    x, y = (number(origin.get(f"{axis}OffsetInSlideCoordinateSystem")) for axis in "XY")
-    z = number(origin.get("ZOffsetInSlideCoordinateSystem")) or 0.0
-    if x is None or y is None:
-        return "Total Pixel Matrix Origin has no offsets"
-    directions = [value for value in map(number, header.get("ImageOrientationSlide") or []) if value is not None]
-    if len(directions) != 6:
-        return "Image Orientation (Slide) is missing"
-    a, b, c, d, e, f = directions
-    try:
-        return SlideGeometry((x, y, z), (a, b, c, d, e, f), (spacing_um[0] / 1000.0, spacing_um[1] / 1000.0))
-    except ValueError as error:
-        return f"its place on the glass is impossible: {error}"
 
 
 def _same_place(base: Level, level: Level) -> bool:

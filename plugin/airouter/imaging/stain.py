@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code as PydicomCode
 
 from airouter.domain import codes
 from airouter.domain.code import Code
+from airouter.imaging.header import is_code
 
 # CID 8112 has no code for the chromogen; TID 8003 allows text for a substance.
 DAB_TEXT: Final = "3,3'-Diaminobenzidine"
@@ -73,7 +73,7 @@ def _substance(item: Dataset) -> str:
 
 def _named(item: Dataset, concept: Code) -> bool:
     names = item.get("ConceptNameCodeSequence") or []
-    return len(names) == 1 and _same(names[0], concept)
+    return len(names) == 1 and is_code(names[0], concept)
 
 
 def _coded(item: Dataset) -> Code | None:
@@ -82,13 +82,7 @@ def _coded(item: Dataset) -> Code | None:
     if len(values) != 1:
         return None
     for code in (codes.STAINING, *_KNOWN):
-        if _same(values[0], code):
+        if is_code(values[0], code):
             return code
     value = str(values[0].get("CodeValue") or "?")
     return Code(value, str(values[0].get("CodingSchemeDesignator") or "?"), "other")
-
-
-def _same(item: Dataset, code: Code) -> bool:
-    """By value and scheme; pydicom also knows the SNOMED RT codes (SRT) that older writers use for a concept."""
-    there = PydicomCode(str(item.get("CodeValue", "")), str(item.get("CodingSchemeDesignator", "")), "")
-    return bool(there == PydicomCode(code.value, code.scheme, code.meaning))

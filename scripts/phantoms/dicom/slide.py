@@ -1,7 +1,9 @@
 """Whole slide images: tiled levels, specimen with its staining, optical path, label, thumbnail and concatenations."""
 
 import copy
+import functools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import cv2
@@ -9,6 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from airouter.domain import codes
+from airouter.domain.code import Code
 from airouter.imaging.frames import dataset_frames
 from airouter.imaging.stain import DAB_TEXT
 from phantoms.dicom.parts import Uids, acquired, code, coded, decimal, item, new_file, patient_and_study, series_module
@@ -35,21 +38,35 @@ def slide_instances(
     description: str = "",
     with_label: bool = False,
     with_thumbnail: bool = False,
+    with_overview: bool = False,
     concatenation_parts: int = 1,
     sparse: bool = False,
     omit_spacing: bool = False,
     offset_table: Literal["basic", "extended", "none"] = "basic",
+    fragments: int = 1,
+    edges: Literal["white", "black", "short"] = "white",
+    inverted: bool = False,
+    illumination: Code | None = codes.BRIGHTFIELD_ILLUMINATION,
+    icc: bytes | None = None,
+    depth_mm: float = 0.0,
     seed: object = None,
 ) -> list[Dataset]:
     """A whole slide image: VL Whole Slide Microscopy instances of one series, finest level first.
 
     Args:
-        rgb: rows x columns x 3, the base level.
+        rgb: rows x columns x 3, the base level; x 1 for a monochrome slide, uint16 for one of 16 bits. With two more
+            dimensions in front, optical paths x focal planes, each of them has its own picture.
         spacing_um: pixel size of the base level; every further level has twice the spacing of the one before.
         levels: how many levels; fewer where a level would be smaller than one pixel.
-        tile: rows and columns of a tile. Edge tiles are filled up with white.
+        tile: rows and columns of a tile.
+        edges: what edge tiles are filled up with, or that they are encoded shorter.
         stain: how the specimen is said to be stained; None says nothing.
-        with_label: adds a LABEL instance, with_thumbnail a THUMBNAIL.
+        with_label: adds a LABEL instance, with_thumbnail a THUMBNAIL, with_overview an OVERVIEW.
+        fragments: how many items each encoded frame is cut into.
+        inverted: a monochrome slide is stored as MONOCHROME1, which the IOD does not know (as YBR_FULL of raw-ybr).
+        illumination: Illumination Type; None leaves it out, against the IOD.
+        icc: the ICC profile of the first optical path in place of sRGB.
+        depth_mm: Z offset of the middle focal plane; planes lie 0.001 mm apart.
         concatenation_parts: how many instances the base level is split into.
         sparse: TILED_SPARSE (each tile's place stands in the per-frame groups, white tiles are left out).
         omit_spacing: leaves Pixel Spacing and Imaged Volume out of every level, as some converters do.
@@ -58,8 +75,11 @@ def slide_instances(
     study, series = study_uid or uids(), series_uid or uids()
     frame_of_reference, pyramid, specimen, dimension = uids(), uids(), uids(), uids()
     made: list[Dataset] = []
+    stack = rgb if rgb.ndim == 5 else rgb[np.newaxis, np.newaxis]
+    rgb = stack[0, stack.shape[1] // 2]
 
-    def instance(image: Image, um: float, flavour: str, derivation: str) -> Dataset:
+    def instance(stack: Image, um: float, flavour: str, derivation: str) -> Dataset:
+        paths, planes, rows, columns, samples = stack.shape
         ds = new_file(WSI, uids(), ENCODINGS[transfer].syntax)
         patient_and_study(ds, patient_id, patient_name, study, accession)
         series_module(ds, series, "SM", 1, len(made) + 1, description)
@@ -70,21 +90,24 @@ def slide_instances(
         acquired(ds)
         ds.VolumetricProperties = "VOLUME"
         _specimen(ds, stain, specimen)
-        _optical_path(ds)
+        _optical_paths(ds, paths, samples, illumination, icc)
         ds.FocusMethod = "AUTO"
         ds.ExtendedDepthOfField = "NO"
         ds.ImageOrientationSlide = ["0", "-1", "0", "-1", "0", "0"]
         ds.TotalPixelMatrixOriginSequence = [
             item(XOffsetInSlideCoordinateSystem="20.0", YOffsetInSlideCoordinateSystem="40.0")
         ]
-        ds.SpecimenLabelInImage = "YES" if flavour == "LABEL" else "NO"
+        if depth_mm:
+            ds.TotalPixelMatrixOriginSequence[0].ZOffsetInSlideCoordinateSystem = decimal(depth_mm)
+        ds.SpecimenLabelInImage = "YES" if flavour in ("LABEL", "OVERVIEW") else "NO"
         if flavour == "LABEL":
             ds.BarcodeValue = ds.LabelText = "PHANTOM-1"
         ds.BurnedInAnnotation = "NO"
-        rows, columns = image.shape[:2]
         ds.TotalPixelMatrixRows, ds.TotalPixelMatrixColumns = rows, columns
-        ds.TotalPixelMatrixFocalPlanes = 1
-        ds.NumberOfOpticalPaths = 1
+        ds.TotalPixelMatrixFocalPlanes = planes
+        ds.NumberOfOpticalPaths = paths
+        if samples == 1:
+            ds.RescaleIntercept, ds.RescaleSlope = "0", "1"
         shared = item(
             WholeSlideMicroscopyImageFrameTypeSequence=[item(FrameType=list(ds.ImageType))],
             PixelMeasuresSequence=[item(SliceThickness=decimal(0.001), PixelSpacing=[decimal(um / 1000.0)] * 2)],
@@ -98,30 +121,39 @@ def slide_instances(
         ds.DimensionOrganizationSequence = [item(DimensionOrganizationUID=dimension)]
         side = max(rows, columns) if flavour != "VOLUME" else tile
         size = (rows, columns) if flavour != "VOLUME" else (side, side)
-        tiles = list(_tiles(image, size))
+        tiles = [
+            _Tile(path + 1, depth_mm + (plane - planes // 2) * 0.001, *tile)
+            for path in range(paths)
+            for plane in range(planes)
+            for tile in _tiles(stack[path, plane], size, edges if flavour == "VOLUME" else "white")
+        ]
         if sparse:
-            tiles = [t for t in tiles if t[2].min() < 255] or tiles[:1]
+            white = np.iinfo(stack.dtype).max
+            tiles = [t for t in tiles if t.pixels.min() < white] or tiles[:1]
             _sparse(ds, tiles, size, um, dimension)
-        put_pixels(ds, [t[2] for t in tiles], transfer, offset_table)
+        pixels = [t.pixels for t in tiles]
+        put_pixels(ds, pixels, transfer, offset_table, size=size, inverted=inverted, fragments=fragments)
         return ds
 
-    image, um = rgb, spacing_um
+    um = spacing_um
     for level in range(levels):
-        whole = instance(image, um, "VOLUME", "NONE" if level == 0 else "RESAMPLED")
+        whole = instance(stack, um, "VOLUME", "NONE" if level == 0 else "RESAMPLED")
         parts = concatenation_parts if level == 0 else 1
-        made.extend(_concatenation(whole, parts, transfer, offset_table, uids) if parts > 1 else [whole])
-        if min(image.shape[:2]) < 2:
+        made.extend(_concatenation(whole, parts, transfer, offset_table, fragments, uids) if parts > 1 else [whole])
+        if min(stack.shape[2:4]) < 2:
             break
-        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        stack = _resized(stack, stack.shape[2] // 2, stack.shape[3] // 2)
         um *= 2.0
     if with_thumbnail:
-        size = max(1, rgb.shape[1] // 16), max(1, rgb.shape[0] // 16)
-        small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-        made.append(instance(small, spacing_um * rgb.shape[1] / size[0], "THUMBNAIL", "RESAMPLED"))
+        small = _resized(rgb[np.newaxis, np.newaxis], max(1, rgb.shape[0] // 16), max(1, rgb.shape[1] // 16))
+        made.append(instance(small, spacing_um * rgb.shape[1] / small.shape[3], "THUMBNAIL", "RESAMPLED"))
+    if with_overview:
+        glass = np.full((1, 1, 160, 480, rgb.shape[2]), np.iinfo(rgb.dtype).max * 0.9, rgb.dtype)
+        made.append(instance(glass, 100.0, "OVERVIEW", "NONE"))
     if with_label:
         text = np.full((120, 160, 3), 235, np.uint8)
         cv2.putText(text, "PHANTOM", (12, 64), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (20, 20, 20), 2)
-        made.append(instance(text, 100.0, "LABEL", "NONE"))
+        made.append(instance(text[np.newaxis, np.newaxis], 100.0, "LABEL", "NONE"))
     return made
 
 
@@ -164,19 +196,24 @@ def _content(value_type: str, name: Dataset, **value: object) -> Dataset:
     return item(ValueType=value_type, ConceptNameCodeSequence=[name], **value)
 
 
-def _optical_path(ds: Dataset) -> None:
-    ds.OpticalPathSequence = [
-        item(
-            OpticalPathIdentifier="1",
-            IlluminationTypeCodeSequence=[code("111744", "DCM", "Brightfield illumination")],  # CID 8123
+def _optical_paths(ds: Dataset, paths: int, samples: int, illumination: Code | None, icc: bytes | None) -> None:
+    ds.OpticalPathSequence = []
+    for number in range(1, paths + 1):
+        path = item(
+            OpticalPathIdentifier=str(number),
             IlluminationColorCodeSequence=[code("414298005", "SCT", "Full Spectrum")],  # CID 8122
-            ICCProfile=_icc(),
-            ColorSpace="SRGB",
         )
-    ]
+        if illumination is not None:
+            path.IlluminationTypeCodeSequence = [coded(illumination)]
+        if samples == 3:
+            path.ICCProfile = srgb_profile() if icc is None or number > 1 else icc
+            if path.ICCProfile == srgb_profile():
+                path.ColorSpace = "SRGB"
+        ds.OpticalPathSequence.append(path)
 
 
-def _icc() -> bytes:
+@functools.cache
+def srgb_profile() -> bytes:
     """An sRGB profile (made by Little CMS, with its date set, so that equal arguments give equal objects)."""
     from PIL import ImageCms
 
@@ -188,48 +225,80 @@ def _icc() -> bytes:
 # --- tiles and concatenations ---
 
 
-def _tiles(image: Image, size: tuple[int, int]) -> Iterator[tuple[int, int, Image]]:
-    """(row, column, pixels) of every tile, row by row; edges filled up with white."""
+@dataclass(frozen=True)
+class _Tile:
+    path: int  # counted from 1
+    depth_mm: float
+    row: int
+    column: int
+    pixels: Image
+
+
+def _resized(stack: Image, rows: int, columns: int) -> Image:
+    pictures = [
+        [cv2.resize(one, (columns, rows), interpolation=cv2.INTER_AREA).reshape(rows, columns, -1) for one in planes]
+        for planes in stack
+    ]
+    return np.array(pictures, stack.dtype)
+
+
+def _tiles(image: Image, size: tuple[int, int], edges: str) -> Iterator[tuple[int, int, Image]]:
+    """(row, column, pixels) of every tile, row by row."""
     rows, columns = image.shape[:2]
     for row in range(0, rows, size[0]):
         for column in range(0, columns, size[1]):
             part = image[row : row + size[0], column : column + size[1]]
-            tile = np.full((*size, image.shape[2]), 255, np.uint8)
+            if edges == "short":
+                yield row, column, part
+                continue
+            tile = np.full((*size, image.shape[2]), np.iinfo(image.dtype).max if edges == "white" else 0, image.dtype)
             tile[: part.shape[0], : part.shape[1]] = part
             yield row, column, tile
 
 
-def _sparse(ds: Dataset, tiles: list[tuple[int, int, Image]], size: tuple[int, int], um: float, dimension: str) -> None:
+def _sparse(ds: Dataset, tiles: list[_Tile], size: tuple[int, int], um: float, dimension: str) -> None:
+    pointers = [(0x0048021F, 0x0048021A), (0x0048021E, 0x0048021A)]  # Row, Column in Plane Position (Slide) Sequence
+    depths = sorted({tile.depth_mm for tile in tiles})
+    if len(depths) > 1:
+        pointers.append((0x0040074A, 0x0048021A))  # Z Offset in Slide Coordinate System
+    if tiles[-1].path > 1:
+        pointers.append((0x00480106, 0x00480207))  # Identifier in Optical Path Identification Sequence
     ds.DimensionIndexSequence = [
         item(
             DimensionOrganizationUID=dimension,
             DimensionIndexPointer=pointer,
-            FunctionalGroupPointer=0x0048021A,  # Plane Position (Slide) Sequence
+            FunctionalGroupPointer=group,
         )
-        for pointer in (0x0048021F, 0x0048021E)  # Row, Column Position In Total Image Pixel Matrix
+        for pointer, group in pointers
     ]
     groups = []
-    for row, column, _ in tiles:
+    for tile in tiles:
+        row, column = tile.row, tile.column
         place = item(
             ColumnPositionInTotalImagePixelMatrix=column + 1,
             RowPositionInTotalImagePixelMatrix=row + 1,
             # Image Orientation (Slide) is 0\-1\0\-1\0\0: along a row y falls, down a column x falls.
             XOffsetInSlideCoordinateSystem=decimal(20.0 - row * um / 1000.0),
             YOffsetInSlideCoordinateSystem=decimal(40.0 - column * um / 1000.0),
-            ZOffsetInSlideCoordinateSystem="0",
+            ZOffsetInSlideCoordinateSystem=decimal(tile.depth_mm),
         )
-        content = item(DimensionIndexValues=[row // size[0] + 1, column // size[1] + 1])
+        values = [row // size[0] + 1, column // size[1] + 1]
+        values += [depths.index(tile.depth_mm) + 1] if len(depths) > 1 else []
+        values += [tile.path] if tiles[-1].path > 1 else []
+        content = item(DimensionIndexValues=values)
         groups.append(
             item(
                 FrameContentSequence=[content],
                 PlanePositionSlideSequence=[place],
-                OpticalPathIdentificationSequence=[item(OpticalPathIdentifier="1")],
+                OpticalPathIdentificationSequence=[item(OpticalPathIdentifier=str(tile.path))],
             )
         )
     ds.PerFrameFunctionalGroupsSequence = groups
 
 
-def _concatenation(whole: Dataset, parts: int, transfer: Transfer, offset_table: str, uids: Uids) -> list[Dataset]:
+def _concatenation(
+    whole: Dataset, parts: int, transfer: Transfer, offset_table: str, fragments: int, uids: Uids
+) -> list[Dataset]:
     """Split the frames of an instance over several (PS3.3 C.7.6.16.2.2.4)."""
     count = int(whole.NumberOfFrames)
     encoded = list(dataset_frames(whole, range(1, count + 1)))
@@ -255,6 +324,6 @@ def _concatenation(whole: Dataset, parts: int, transfer: Transfer, offset_table:
         ds.NumberOfFrames = len(mine)
         if "PerFrameFunctionalGroupsSequence" in whole:
             ds.PerFrameFunctionalGroupsSequence = whole.PerFrameFunctionalGroupsSequence[start : start + size]
-        store_frames(ds, mine, transfer, offset_table)
+        store_frames(ds, mine, transfer, offset_table, fragments)
         made.append(ds)
     return made
