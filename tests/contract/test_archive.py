@@ -244,6 +244,17 @@ def test_frames_are_read_by_many_threads_at_once(subject: Subject, uid: str) -> 
 # -- store and remove -------------------------------------------------------------------------------------------------
 
 
+def test_evidence_larger_than_one_piece_arrives_whole(subject: Subject, uid: str) -> None:
+    evidence = report(uid)
+    evidence.EncapsulatedDocument = bytes(range(256)) * 13_001  # several MiB, in many pieces
+    group = Dataset()
+    group.PointCoordinatesData = bytes(range(256)) * 9_001
+    evidence.AnnotationGroupSequence = [group]
+    header = subject.archive.header(subject.archive.store(evidence))
+    assert header.EncapsulatedDocument == evidence.EncapsulatedDocument
+    assert header.AnnotationGroupSequence[0].PointCoordinatesData == group.PointCoordinatesData
+
+
 def test_storing_again_changes_nothing(subject: Subject, uid: str) -> None:
     first = report(uid)
     id = subject.archive.store(first)

@@ -1,10 +1,14 @@
 """What only newer Orthancs, or ailing ones, answer: played by a scripted transport."""
 
+import io
 from collections.abc import Callable
 from urllib.parse import unquote
 
 import httpx
 import pytest
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pyorthanc import Orthanc
 
 from airouter.adapters.orthanc import OrthancArchive
@@ -164,3 +168,40 @@ def test_damage_that_no_waiting_heals_is_no_passing_trouble(status: int, failure
 
     with pytest.raises(failure):
         list(OrthancArchive(client(answer)).frames("i", [1]))
+
+
+class _Breaking(httpx.BaseTransport):
+    """Breaks the connection in the middle of the first object sent, and takes the second."""
+
+    def __init__(self) -> None:
+        self.begun: list[bytes] = []
+        self.stored = b""
+        self.lengths: list[str | None] = []
+        self.chunked = False
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/tools/lookup":
+            return httpx.Response(200, json=[])
+        assert isinstance(request.stream, httpx.SyncByteStream)
+        self.chunked = self.chunked or "Transfer-Encoding" in request.headers
+        self.lengths.append(request.headers.get("Content-Length"))
+        parts = iter(request.stream)
+        self.begun.append(next(parts))
+        if len(self.begun) == 1:
+            raise httpx.WriteError("broken pipe")
+        self.stored = self.begun[-1] + b"".join(parts)
+        return httpx.Response(200, json={"Status": "Success", "ID": "i"})
+
+
+def test_an_object_is_sent_from_its_start_again_where_the_connection_broke() -> None:
+    evidence = Dataset()
+    evidence.file_meta = FileMetaDataset()
+    evidence.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    evidence.SOPClassUID, evidence.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3"
+    evidence.BitsAllocated, evidence.PixelData = 1, bytes(range(256)) * 20_000
+    orthanc = _Breaking()
+    assert OrthancArchive(Orthanc("http://127.0.0.1:1", transport=orthanc)).store(evidence) == "i"
+    assert len(orthanc.begun) == 2 and len(orthanc.begun[0]) < len(orthanc.stored)
+    assert orthanc.lengths == [str(len(orthanc.stored))] * 2
+    assert not orthanc.chunked
+    assert dcmread(io.BytesIO(orthanc.stored)).PixelData == evidence.PixelData

@@ -13,7 +13,8 @@ from airouter.adapters.identity import check_same
 from airouter.domain.study import Instance, Study
 from airouter.errors import ArchiveUnavailable, EvidenceConflict, NotInArchive
 from airouter.imaging.attributes import attributes
-from airouter.imaging.frames import FrameIndex
+from airouter.imaging.frames import FrameIndex, buffer_frames
+from airouter.imaging.groups import read_header
 from airouter.ports import Change, StudyStamp
 
 
@@ -96,8 +97,7 @@ class MemoryArchive:
         stored = self._get(instance)
         if stored.index is None:
             stored.index = FrameIndex.of(io.BytesIO(stored.part10))
-        for number in numbers:
-            yield b"".join(stored.part10[at : at + length] for at, length in stored.index.span(number))
+        yield from buffer_frames(stored.part10, stored.index, numbers)
 
     def store(self, evidence: Dataset) -> str:
         self._check()
@@ -157,7 +157,7 @@ class MemoryArchive:
 
 
 def _header(part10: bytes) -> Dataset:
-    return pydicom.dcmread(io.BytesIO(part10), stop_before_pixels=True)
+    return read_header(io.BytesIO(part10))
 
 
 def _identifier(*parts: str) -> str:

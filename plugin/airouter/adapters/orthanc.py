@@ -5,7 +5,6 @@ restarts and `DELETE /changes`; nothing here relies on callbacks or stable serie
 """
 
 import hashlib
-import io
 import json
 import struct
 import threading
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final, Generic, TypeVar
 from urllib.parse import quote
 
-import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
@@ -28,8 +26,10 @@ from airouter.adapters.rest import Rest
 from airouter.adapters.stored import Attachment, OpenFile, StorageFolder
 from airouter.domain.study import SOURCE_SOP_CLASSES, Instance, Study
 from airouter.errors import ArchiveError, EvidenceConflict, NotInArchive, PixelDataError
+from airouter.evidence.encoding import encode
 from airouter.imaging.attributes import attributes
 from airouter.imaging.frames import read_frames
+from airouter.imaging.groups import read_header
 from airouter.ports import Change, StudyStamp
 
 # Orthanc's user-defined metadata are numbers from 1024 on; names would need UserMetadata in orthanc.json.
@@ -37,6 +37,7 @@ METADATA: Final[Mapping[str, int]] = {"priority": 4201, "reason": 4202}
 # Labels of the study list, one of them per study (Orthanc 1.12.0 and later).
 LABELS: Final = {"STAT": "ai-stat", "HIGH": "ai-high", "ROUTINE": "ai-routine", "LOW": "ai-low"}
 _PAGE: Final = 1000
+_SIBLINGS: Final = 4000  # instances of a series whose study is remembered with that of one of them
 _LOOK_UP_SECONDS: Final = 2.0
 # Objects that are no source are read up to here for routing: behind it lie segment, annotation and frame sequences.
 _BULK_GROUPS: Final = 0x00620000
@@ -59,7 +60,7 @@ class OrthancArchive:
         self._storage = StorageFolder(storage) if storage is not None else None
         self._recent: _Lru[str, tuple[float, Attachment]] = _Lru(1024)
         self._instances: _Lru[tuple[str, str], Instance] = _Lru(8192)
-        self._studies_of_series: _Lru[str, str] = _Lru(4096)
+        self._studies_of_instances: _Lru[str, str] = _Lru(16384)
         self._has_labels: bool | None = None
 
     def close(self) -> None:
@@ -88,7 +89,7 @@ class OrthancArchive:
         return Study(id, uid, tuple(sorted(found, key=lambda i: i.uid)))
 
     def header(self, instance: str) -> Dataset:
-        return self._read(instance, lambda file: pydicom.dcmread(file, stop_before_pixels=True))[0]
+        return self._read(instance, read_header)[0]
 
     def frames(self, instance: str, numbers: Sequence[int]) -> Iterator[bytes]:
         # The look-up is remembered for a moment, as a slide is read in many small calls; an overwritten file stays
@@ -109,9 +110,7 @@ class OrthancArchive:
         standing = self._find(uid, "Instance")
         if standing:
             return self._same(standing, evidence)
-        buffer = io.BytesIO()
-        pydicom.dcmwrite(buffer, evidence, enforce_file_format=True)
-        answer = self._rest.send("POST", "/instances", content=buffer.getvalue()).json()
+        answer = self._rest.send("POST", "/instances", content=encode(evidence)).json()
         status = answer.get("Status")
         if status == "AlreadyStored":
             return self._same([answer["ID"]], evidence)
@@ -217,7 +216,9 @@ class OrthancArchive:
                 with self._rest.stream(f"/instances/{quote(id)}/file") as body:
                     header = parse(body)  # type: ignore[arg-type]
                     digest = attachment.md5 or _sha256(body)  # type: ignore[arg-type]
-        except (InvalidDicomError, EOFError, struct.error, ValueError, NotImplementedError) as error:
+        except (InvalidDicomError, EOFError, struct.error, ValueError, NotImplementedError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # of the disk; pydicom's own, for a sequence that is none, have no number
             raise PixelDataError(f"instance {id} cannot be parsed: {type(error).__name__}") from error
         return header, attachment, digest
 
@@ -266,11 +267,14 @@ class OrthancArchive:
         return [str(entry["ID"]) for entry in found if entry["Type"] == level]
 
     def _study_of(self, instance: str) -> str:
-        series = str(self._rest.json(f"/instances/{quote(instance)}")["ParentSeries"])
-        study = self._studies_of_series.get(series)
+        """Asked for each change: the answer for one instance is that for all of its series, which come in a row."""
+        study = self._studies_of_instances.get(instance)
         if study is None:
-            study = str(self._rest.json(f"/series/{quote(series)}")["ParentStudy"])
-            self._studies_of_series.put(series, study)
+            parent = str(self._rest.json(f"/instances/{quote(instance)}")["ParentSeries"])
+            series = self._rest.json(f"/series/{quote(parent)}")
+            study = str(series["ParentStudy"])
+            for sibling in {instance, *map(str, series["Instances"][-_SIBLINGS:])}:
+                self._studies_of_instances.put(sibling, study)
         return study
 
     def _set_metadata(self, path: str, value: str) -> None:
@@ -307,7 +311,7 @@ def _routing_header(file: BinaryIO) -> Dataset:
     header: FileDataset | Dataset = read_partial(file, stop_when=lambda tag, vr, length: int(tag) >= _BULK_GROUPS)
     if str(header.get("SOPClassUID", "")) in SOURCE_SOP_CLASSES:
         file.seek(0)
-        header = pydicom.dcmread(file, stop_before_pixels=True)
+        header = read_header(file)
     return header
 
 

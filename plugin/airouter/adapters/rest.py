@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx
 from pyorthanc import Orthanc
@@ -66,6 +66,14 @@ def _only(certificate: Path) -> ssl.SSLContext:
     return context
 
 
+class Body(Protocol):
+    """What is too large to be held in one piece: of known length, and the same each time that it is iterated."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
 class Rest:
     """Requests on one client.
 
@@ -91,11 +99,14 @@ class Rest:
         path: str,
         *,
         params: Mapping[str, str | int] | None = None,
-        content: bytes | None = None,
+        content: bytes | Body | None = None,
         headers: Mapping[str, str] | None = None,
         accept: tuple[int, ...] = (),
     ) -> httpx.Response:
         """One request; the statuses in `accept` are answers, not failures."""
+        if content is not None:
+            # Else httpx would send what is no bytes in chunks of unknown number.
+            headers = {**(headers or {}), "Content-Length": str(len(content))}
         for last in (False, True):
             try:
                 response = self._client.request(

@@ -9,6 +9,7 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from pydicom.datadict import keyword_for_tag
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.uid import VLPhotographicImageStorage
@@ -54,10 +55,11 @@ def header(source: Dataset) -> Dataset:
         if not source.get(keyword):
             raise EvidenceError(f"a source has no {keyword}")
     bare = Dataset()
-    for element in source:
-        if element.keyword not in _BULK and not element.tag.is_private:
-            bare[element.tag] = element
+    for tag in list(source.keys()):  # not over the elements: that would decode the groups of every frame
+        if keyword_for_tag(tag) not in _BULK and not tag.is_private:
+            bare[tag] = source[tag]
     bare = copy.deepcopy(bare)
+    _share_measures(bare, source)
     if meta := getattr(source, "file_meta", None):
         bare.file_meta = copy.deepcopy(meta)
     bare.decode()
@@ -72,6 +74,31 @@ def header(source: Dataset) -> Dataset:
         bare.PatientSex = ""  # highdicom refuses other values; `restore` brings the stored one back
     _short_decimals(bare)
     return bare
+
+
+def _share_measures(bare: Dataset, source: Dataset) -> None:
+    """Pixel Measures that a slide has in every frame's own groups become shared ones: those groups are left out.
+
+    As imaging.header.pixel_spacing_um reads them: only where all frames have the same Pixel Spacing.
+    """
+    shared = bare.get("SharedFunctionalGroupsSequence") or []
+    if "TotalPixelMatrixRows" not in bare or (shared and shared[0].get("PixelMeasuresSequence")):
+        return
+    found = [group.get("PixelMeasuresSequence") for group in source.get("PerFrameFunctionalGroupsSequence") or ()]
+    if found and all(found) and len({str(items[0].get("PixelSpacing")) for items in found}) == 1:
+        if not shared:
+            bare.SharedFunctionalGroupsSequence = shared = [Dataset()]
+        bare.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence = copy.deepcopy(found[0])
+
+
+def plain(ds: Dataset) -> Dataset:
+    """A bare data set with elements of its own and the same values: without what highdicom remembers of its input."""
+    made = Dataset()
+    for element in ds:
+        made.add(copy.copy(element))
+    if meta := getattr(ds, "file_meta", None):
+        made.file_meta = meta
+    return made
 
 
 def restore(evidence: Dataset, source: Dataset) -> None:
@@ -141,3 +168,17 @@ def slide_geometry(source: Dataset) -> SlideGeometry:
         )
     except ValueError as error:
         raise EvidenceError(f"slide level {uid}: {error}") from error
+
+
+def grid_geometry(source: Dataset, rows: int, columns: int, factor: int) -> SlideGeometry:
+    """Where a grid of cells of `factor` level pixels lies, which begins at the level's corner and just covers it.
+
+    Raises EvidenceError as `slide_geometry`, and where it does not cover the level.
+    """
+    for size, cells, name in (
+        (source.TotalPixelMatrixRows, rows, "rows"),
+        (source.TotalPixelMatrixColumns, columns, "columns"),
+    ):
+        if not (cells - 1) * factor < size <= cells * factor:
+            raise EvidenceError(f"{cells} {name} of {factor} pixels do not cover a level of {size}")
+    return slide_geometry(source).coarser(factor)

@@ -23,9 +23,11 @@ from airouter.domain.study import Modality
 from airouter.errors import EvidenceError
 from airouter.evidence.ann import annotations
 from airouter.evidence.check import check
+from airouter.evidence.encoding import elements
+from airouter.evidence.frame_seg import frame_segmentation
 from airouter.evidence.identity import Identity
 from airouter.evidence.parametric_map import parametric_map
-from airouter.evidence.seg import frame_segmentation, slide_segmentation
+from airouter.evidence.slide_seg import slide_segmentation
 from airouter.evidence.source import header, restore
 from airouter.evidence.sr import reports
 
@@ -124,7 +126,7 @@ def _finish(ds: Dataset, job: Job, role: str, now: datetime, source: Dataset) ->
     for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in ds.get(keyword) or ():
             item.DimensionOrganizationUID = dimensions
-    schemes = {e.value for e in ds.iterall() if e.keyword == "CodingSchemeDesignator"}
+    schemes = {e.value for e in elements(ds) if e.keyword == "CodingSchemeDesignator"}
     if codes.PRIVATE_SCHEME in schemes:
         ds.CodingSchemeIdentificationSequence = [
             CodingSchemeIdentificationItem(

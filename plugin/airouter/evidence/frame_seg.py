@@ -1,10 +1,7 @@
-"""SEG: label masks as BINARY segmentations (PS3.3 A.51).
+"""SEG of an eye image (PS3.3 A.51): a label mask on frames of tomography or on a photograph.
 
-A slide mask keeps its own coarser grid in the slide's frame of reference, tiled, empty tiles left out. A mask on frames
-of tomography or on a photograph has one frame per segment and source frame, on the source's own pixels.
+One frame per segment and source frame, on the source's own pixels; empty ones are left out.
 """
-
-from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -12,85 +9,19 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
-from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import DSfloat
 
 from airouter.domain import codes
 from airouter.domain.finding import Segmentation
 from airouter.errors import EvidenceError
-from airouter.evidence.identity import Identity, clip, code, concept
-from airouter.evidence.source import correct_references, functional_group, photograph, slide_geometry
-
-_MAX_TILE = 512
-# Display colours (RGB) of segments 1, 2, ...: distinct also with red-green colour blindness (Okabe and Ito, 2008).
-_COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167))
-
-
-def _descriptions(segmentation: Segmentation, identity: Identity) -> list[hd.seg.SegmentDescription]:
-    return [
-        hd.seg.SegmentDescription(
-            segment_number=segment.number,
-            segment_label=clip(segment.label),
-            segmented_property_category=code(segment.category),
-            segmented_property_type=code(segment.type),
-            algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-            algorithm_identification=identity.algorithm(),
-            tracking_uid=identity.job.uid(f"finding|{segmentation.role}|segment {segment.number}"),
-            tracking_id=clip(f"{segmentation.label} {segment.label}"),
-            display_color=hd.color.CIELabColor.from_rgb(*_COLOURS[(segment.number - 1) % len(_COLOURS)]),
-        )
-        for segment in segmentation.segments
-    ]
-
-
-def _arguments(segmentation: Segmentation, identity: Identity, series_number: int) -> dict[str, Any]:
-    return {
-        **identity.common(segmentation.label),
-        "segmentation_type": hd.seg.SegmentationTypeValues.BINARY,
-        "segment_descriptions": _descriptions(segmentation, identity),
-        "series_instance_uid": identity.job.uid(f"{segmentation.role} series"),
-        "sop_instance_uid": identity.job.uid(segmentation.role),
-        "series_number": series_number,
-        "content_description": clip(segmentation.label),
-        "transfer_syntax_uid": ExplicitVRLittleEndian,
-    }
-
-
-def slide_segmentation(
-    segmentation: Segmentation, source: Dataset, identity: Identity, series_number: int
-) -> hd.seg.Segmentation:
-    """A slide mask on its own grid. `source` is the header of the level that the mask covers.
-
-    Raises EvidenceError where the mask does not cover the level or the level has no place on the slide.
-    """
-    rows, columns = segmentation.mask.shape
-    covered = ((source.TotalPixelMatrixRows, rows, "rows"), (source.TotalPixelMatrixColumns, columns, "columns"))
-    for size, cells, name in covered:
-        if not (cells - 1) * segmentation.factor < size <= (cells + 1) * segmentation.factor:
-            raise EvidenceError(f"{cells} {name} of {segmentation.factor} pixels do not cover a level of {size}")
-    geometry = slide_geometry(source).coarser(segmentation.factor)
-    return hd.seg.Segmentation(
-        source_images=[source],
-        pixel_array=segmentation.mask[np.newaxis],
-        pixel_measures=hd.PixelMeasuresSequence(geometry.spacing, slice_thickness=_thickness(source)),
-        plane_orientation=hd.PlaneOrientationSequence("SLIDE", geometry.orientation),
-        plane_positions=[hd.PlanePositionSequence("SLIDE", geometry.origin, (1, 1))],
-        tile_pixel_array=True,
-        tile_size=(min(source.Rows, _MAX_TILE), min(source.Columns, _MAX_TILE)),
-        **_arguments(segmentation, identity, series_number),
-    )
-
-
-def _thickness(source: Dataset) -> float:
-    """Slice Thickness in mm, type 1C of Pixel Measures; 1 um where the source does not know it."""
-    shared = source.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    measures = shared[0].get("PixelMeasuresSequence") or [Dataset()]
-    return float(measures[0].get("SliceThickness") or 0.001)
+from airouter.evidence.identity import Identity, concept
+from airouter.evidence.segmented import Bits, arguments
+from airouter.evidence.source import correct_references, functional_group, photograph, plain
 
 
 def frame_segmentation(
     segmentation: Segmentation, source: Dataset, full: Dataset, identity: Identity, series_number: int
-) -> hd.seg.Segmentation:
+) -> Dataset:
     """A mask on frames of tomography or on a photograph.
 
     `source` is the header without, `full` the one with per-frame groups. Frames without any pixel of a segment are left
@@ -102,8 +33,10 @@ def frame_segmentation(
     if mask.shape != (len(frames), source.Rows, source.Columns) or not all(1 <= n <= count for n in frames):
         given = f"{count} of {source.Rows}x{source.Columns}"
         raise EvidenceError(f"mask {mask.shape} on frames {frames} does not fit {given}")
-    seg = hd.seg.Segmentation(
-        source_images=[photograph(source)], pixel_array=mask[:1], **_arguments(segmentation, identity, series_number)
+    seg = plain(
+        hd.seg.Segmentation(
+            source_images=[photograph(source)], pixel_array=mask[:1], **arguments(segmentation, identity, series_number)
+        )
     )
     _replace_frames(seg, mask, frames, segmentation, full)
     correct_references(seg, {source.SOPInstanceUID: source.SOPClassUID})
@@ -117,7 +50,7 @@ def _replace_frames(
     seg: Dataset, mask: NDArray[np.uint8], frames: tuple[int, ...], segmentation: Segmentation, full: Dataset
 ) -> None:
     """Per-frame groups and bits for every segment on every frame, in place of the single frame highdicom made."""
-    planes: list[NDArray[np.bool_]] = []
+    bits = Bits()
     items: list[Dataset] = []
     # A frame lies somewhere by its position and its orientation together; half of it would be a wrong place.
     positions, orientations = _positions(full), _orientations(full)
@@ -130,14 +63,13 @@ def _replace_frames(
             if not plane.any():
                 continue
             items.append(_per_frame(segment.number, index, number, full, positions, orientations))
-            planes.append(plane)
+            bits.add(plane)
     if not items:  # a segmentation needs a frame: the first, empty
         items.append(_per_frame(segmentation.segments[0].number, 0, frames[0], full, positions, orientations))
-        planes.append(np.zeros(mask.shape[1:], dtype=np.bool_))
+        bits.add(np.zeros(mask.shape[1:], dtype=np.bool_))
     seg.NumberOfFrames = len(items)
     seg.PerFrameFunctionalGroupsSequence = DicomSequence(items)
-    bits = np.packbits(np.stack(planes).reshape(-1), bitorder="little").tobytes()
-    seg.PixelData = bits + b"\0" * (len(bits) % 2)
+    seg.PixelData = bits.pixel_data()
     _shared_groups(seg, full, orientations)
     if placed:
         seg.FrameOfReferenceUID = full.FrameOfReferenceUID
