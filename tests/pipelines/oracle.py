@@ -1,7 +1,7 @@
 """Predictors that know the truth, and phantoms opened the way the router opens them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +36,12 @@ def model(
     stains: tuple[str, ...] = (),
     laterality_required: bool = False,
     exclusive: bool = False,
+    threshold: float = 0.5,
+    codeless: Sequence[str] = (),
 ) -> Model:
-    coded = tuple(ModelClass(name, Code(name[:16], "99TEST", name)) for name in classes)
+    coded = tuple(
+        ModelClass(name, None if name in codeless else Code(name[:16], "99TEST", name), threshold) for name in classes
+    )
     return samples.model(
         reads=Reads(modality, (), stains, laterality_required),
         input=ModelInput(
@@ -95,6 +99,19 @@ def names(result: Any, key: str) -> set[Code]:
 
 def reasons(result: Any) -> dict[str, str]:
     return {n.quantity: n.reason for n in result.not_analysed}
+
+
+class Seen:
+    """Answers by what a patch shows: `answer(image)` gives the answer for one image."""
+
+    provider = "SeenExecutionProvider"
+
+    def __init__(self, about: Model, answer: Callable[[np.ndarray], np.ndarray]) -> None:
+        self.model = about
+        self._answer = answer
+
+    def predict(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([self._answer(image) for image in images]).astype(np.float32)
 
 
 class Progress:

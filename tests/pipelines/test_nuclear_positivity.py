@@ -351,3 +351,47 @@ def test_a_slide_that_does_not_say_where_its_pixels_lie_is_ungradable_before_the
     result = PIPELINE.run(job(), slide, Oracle(nuclei_model()), Progress())  # the oracle knows no patch
     assert isinstance(result, Ungradable)
     assert result.reason.startswith("not analysed because the slide does not say where its pixels lie: ")
+
+
+def test_what_a_model_adds_beyond_the_edge_is_not_on_the_slide():
+    """The overlap of the patches at the edge is white, and a nucleus that the edge cuts may be completed there."""
+    rgb = np.full((200, 180, 3), (200, 120, 170), np.uint8)
+    slide = opened(slide_instances(rgb, SPACING, levels=1, transfer="raw", stain="H&E", seed=1))
+    about = nuclei_model(size=(96, 96), overlap=16)
+    plan = slide.patches(SPACING, about.input.size, about.input.overlap, slide.tissue())
+    random = np.random.default_rng(1)
+    rows, columns = np.ogrid[:232, :212]
+    for _ in range(12):
+        truth = np.zeros((232, 212), bool)  # 16 pixels around the slide
+        for at in range(30, 180, 30):  # nuclei along all edges, their centres on either side
+            for row, column in ((at, 16), (at, 196), (16, at), (216, at)):
+                r, c = np.array([row, column]) + random.uniform(-4, 4, 2)
+                a, b = random.uniform(4, 7, 2)
+                truth |= ((rows - r) / a) ** 2 + ((columns - c) / b) ** 2 < 1
+        knows = _InOrder(about, plan, truth)
+        result = run(slide, knows, min_area_um2=3, workers=1)
+        (group,) = result.annotations
+        assert len(group) == value(result, "tissue", codes.NUCLEI_COUNT) > 10
+        on_slide = truth[16:-16, 16:-16].sum() * SPACING**2
+        assert group.measurements[codes.AREA, codes.UM2].sum() == pytest.approx(on_slide, rel=0.05)
+        first, last = group.points[group.starts[:-1]], group.points[group.starts[1:] - 1]
+        assert (first != last).any(axis=1).all()  # a polygon that repeats a point is no annotation
+        assert (group.points >= 0).all()
+        assert (group.points <= [180, 200]).all()
+
+
+class _InOrder:
+    """Answers the patches of a plan, one thread reading them, by what is true at their place around the slide too."""
+
+    provider = "TruthExecutionProvider"
+
+    def __init__(self, about, plan, truth):
+        self.model = about
+        self._windows = iter([truth[int(p.row) + 16 :, int(p.column) + 16 :][:96, :96] for p in plan])
+
+    def predict(self, images):
+        found = np.zeros((len(images), 2, 96, 96), np.float32)
+        for answer in found:
+            window = next(self._windows)
+            answer[0, : window.shape[0], : window.shape[1]] = window
+        return found

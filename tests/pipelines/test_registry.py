@@ -1,5 +1,6 @@
 """Which pipelines there are, and what a model must have to serve one."""
 
+import dataclasses
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -20,7 +21,13 @@ def entry(name):
 
 
 def test_the_built_in_pipelines():
-    assert list(PIPELINES) == ["nuclear-positivity", "retinal-thickness", "fundus-quality"]
+    assert list(PIPELINES) == [
+        "nuclear-positivity",
+        "slide-classification",
+        "slide-segmentation",
+        "retinal-thickness",
+        "fundus-quality",
+    ]
     assert all(name == pipeline.name for name, pipeline in PIPELINES.items())
 
 
@@ -74,6 +81,20 @@ def test_a_model_that_fits():
 )
 def test_a_model_that_does_not_fit(about, why):
     assert why in problem(PIPELINES["retinal-thickness"], about)
+
+
+def test_a_pipeline_may_have_conditions_of_its_own():
+    told = []
+
+    def misfit(about, parameters):
+        told.append(dict(parameters))
+        return "is too young"
+
+    mine = dataclasses.replace(PIPELINES["retinal-thickness"], misfit=misfit)
+    assert problem(mine, oct_model(parameters={"high_cst_um": 300}), {"min_coverage": 0.8}) == "is too young"
+    assert told == [{"high_cst_um": 300, "min_coverage": 0.8}]
+    assert "min_coverage must be" in problem(mine, oct_model(), {"min_coverage": 2})  # never asked of such
+    assert len(told) == 1
 
 
 def test_a_routes_parameters_are_checked_too():

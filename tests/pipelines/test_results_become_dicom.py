@@ -2,24 +2,34 @@
 
 import dataclasses
 from datetime import UTC, datetime
+from io import BytesIO
 
+import highdicom as hd
 import numpy as np
 import pytest
+from pydicom import dcmread, dcmwrite
 
+from airouter.domain import codes
+from airouter.domain.code import Code
 from airouter.domain.job import Source
+from airouter.domain.model import HeadKind, ModelClass
 from airouter.domain.study import Modality
 from airouter.evidence.write import write
 from airouter.pipelines import PIPELINES
 from phantoms.dicom import fundus_instance, slide_instances
 from phantoms.fundus import fundus as fundus_phantom
 from phantoms.slide import slide as slide_phantom
+from tests.data import files
+from tests.dciodvfy import assert_conformant
 from tests.pipelines import test_fundus_quality, test_nuclear_positivity, test_retinal_thickness
-from tests.pipelines.oracle import Oracle, Progress, job, opened
+from tests.pipelines.colours import NAMES, maps, section, shares
+from tests.pipelines.oracle import Oracle, Progress, Seen, job, model, opened
+from tests.pipelines.test_stitching import superfast
 
 NOW = datetime(2026, 1, 5, 10, 0, tzinfo=UTC)
 
 
-def written(pipeline, datasets, knows, **parameters):
+def analysed(pipeline, datasets, knows, **parameters):
     first = datasets[0]
     about = dataclasses.replace(
         job(pipeline, **parameters),
@@ -29,7 +39,11 @@ def written(pipeline, datasets, knows, **parameters):
         sources=tuple(Source(f"id-{n}", ds.SOPInstanceUID, "digest") for n, ds in enumerate(datasets)),
     )
     result = PIPELINES[pipeline].run(about, opened(datasets), knows, Progress())
-    return write(about, knows.model, result, {ds.SOPInstanceUID: ds for ds in datasets}, now=NOW)
+    return result, write(about, knows.model, result, {ds.SOPInstanceUID: ds for ds in datasets}, now=NOW)
+
+
+def written(pipeline, datasets, knows, **parameters):
+    return analysed(pipeline, datasets, knows, **parameters)[1]
 
 
 @pytest.mark.parametrize(
@@ -41,6 +55,135 @@ def test_a_slide(stain, modalities):
     knows = test_nuclear_positivity.oracle(opened(datasets), truth.labels)
     objects = written("nuclear-positivity", datasets, knows, min_nuclei=5)
     assert {w.dataset.Modality for w in objects} == {"SR", "SEG", "ANN", "OT"}
+
+
+CODES = {
+    "stroma": codes.CONNECTIVE_TISSUE,
+    "tumour": codes.NEOPLASM,
+    "necrosis": Code("NECRO", "99TEST", "Necrosis, as this laboratory calls it"),
+}
+
+
+def coloured(kind, **changes):
+    """A model that knows the colours of the slide, with a public and a private code for its classes."""
+    sizes = {"size": (96, 96), "overlap": 12} if kind is HeadKind.SEGMENTATION else {"size": (48, 48), "overlap": 0}
+    made = model(Modality.SM, kind, NAMES, spacing_um=0.5, exclusive=True, **sizes, **changes)
+    classes = tuple(ModelClass(name, CODES.get(name)) for name in NAMES)
+    return dataclasses.replace(made, head=dataclasses.replace(made.head, classes=classes))
+
+
+def read_back(objects):
+    """Each object by its role, as a reader gets it: valid, encoded and decoded."""
+    found = {}
+    for each in objects:
+        assert_conformant(each.dataset)
+        file = BytesIO()
+        dcmwrite(file, each.dataset, enforce_file_format=True)
+        file.seek(0)
+        found[each.role] = dcmread(file)
+    return found
+
+
+def concept(items):
+    (item,) = items
+    return item.CodeValue, item.CodingSchemeDesignator
+
+
+def groups(report):
+    """Finding to its measurements and whether it has a region, for each group of a report."""
+    (measured,) = [i for i in report.ContentSequence if concept(i.ConceptNameCodeSequence)[0] == "126010"]
+    found = {}
+    for group in measured.ContentSequence:
+        content = {concept(i.ConceptNameCodeSequence): i for i in group.ContentSequence}
+        numbers = {
+            name: float(item.MeasuredValueSequence[0].NumericValue)
+            for name, item in content.items()
+            if item.ValueType == "NUM"
+        }
+        region = content["111030", "DCM"]
+        found[concept(content["121071", "DCM"].ConceptCodeSequence)] = (numbers, region.GraphicType)
+    return found
+
+
+def pair(code):
+    return code.value, code.scheme
+
+
+def check_groups(report, result):
+    found = groups(report)
+    assert set(found) == {pair(codes.TISSUE), *map(pair, CODES.values())}
+    for finding in result.findings:
+        numbers, graphic = found[pair(finding.finding)]
+        assert graphic == "POLYGON"
+        assert numbers == {pair(m.name): pytest.approx(m.value) for m in finding.measurements}
+
+
+def test_a_classified_slide():
+    truth = section(330, 400, 60)
+    datasets = slide_instances(truth.rgb, 0.5, levels=2, transfer="raw", seed=1)
+    knows = Seen(coloured(HeadKind.CLASSIFICATION), shares)
+    result, objects = analysed("slide-classification", datasets, knows)
+    found = read_back(objects)
+    assert set(found) == {"report", "probability-2", "probability-3", "probability-4"}
+    check_groups(found["report"], result)
+    for made, name in zip(result.maps, CODES, strict=True):
+        stored = found[made.role]
+        rows, columns = made.values.shape
+        assert (stored.TotalPixelMatrixRows, stored.TotalPixelMatrixColumns) == (rows, columns)
+        assert (stored.Rows, stored.Columns) == (rows, columns)  # one tile, no larger than the map
+        assert np.array_equal(stored.pixel_array, made.values)
+        mapping = stored.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+        definition = [concept(i.ConceptCodeSequence) for i in mapping.QuantityDefinitionSequence]
+        assert definition == [pair(codes.PROBABILITY), pair(CODES[name])]
+        (spacing,) = {float(v) for v in stored.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing}
+        assert spacing == pytest.approx(48 * 0.5 / 1000)
+
+
+@pytest.mark.parametrize(("slide_um", "factor"), [(0.5, 1), (0.25, 2)])
+def test_a_segmented_slide(slide_um, factor):
+    truth = section(330, 400, 100)
+    datasets = slide_instances(truth.rgb, slide_um, levels=1, transfer="raw", seed=1)
+    knows = Seen(coloured(HeadKind.SEGMENTATION), maps)
+    result, objects = analysed("slide-segmentation", datasets, knows)
+    found = read_back(objects)
+    assert set(found) == {"report", "classes"}
+    check_groups(found["report"], result)
+    (made,) = result.segmentations
+    assert made.factor == factor
+    segmentation = hd.seg.Segmentation.from_dataset(found["classes"])
+    assert [(s.segment_label, pair_of(s.segmented_property_type)) for s in map(
+        segmentation.get_segment_description, segmentation.segment_numbers
+    )] == [(name, pair(code)) for name, code in CODES.items()]  # fmt: skip
+    whole = segmentation.get_total_pixel_matrix(combine_segments=True, skip_overlap_checks=True)
+    assert np.array_equal(whole, made.mask)
+    assert segmentation.get_volume().spacing[1:] == pytest.approx([factor * slide_um / 1000] * 2)
+
+
+def pair_of(code):
+    return code.value, code.scheme_designator
+
+
+def test_a_slide_with_nothing_of_any_class():
+    truth = section(330, 400, 60)
+    datasets = slide_instances(truth.rgb, 0.5, levels=1, transfer="raw", seed=1)
+
+    def background(image):
+        return np.stack([np.full(image.shape[:2], float(n == 0)) for n in range(len(NAMES))])
+
+    result, objects = analysed("slide-segmentation", datasets, Seen(coloured(HeadKind.SEGMENTATION), background))
+    found = read_back(objects)
+    assert set(found) == {"report"}
+    check_groups(found["report"], result)
+
+
+def test_a_real_slide_through_a_published_model(tmp_path):
+    datasets = [dcmread(path, defer_size=1024) for path in files("sm/cmu1_pyramid/*.dcm")]
+    result, objects = analysed("slide-segmentation", datasets, superfast(tmp_path, 100))
+    found = read_back(objects)
+    (made,) = result.segmentations
+    segmentation = hd.seg.Segmentation.from_dataset(found["classes"])
+    assert np.array_equal(segmentation.get_total_pixel_matrix(combine_segments=True), made.mask)
+    assert set(groups(found["report"])) == {pair(codes.TISSUE)}  # the tissue, and the class of the same code
 
 
 @pytest.mark.parametrize("changes", [{}, {"laterality": None}, {"slice_um": None}])

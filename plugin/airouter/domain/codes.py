@@ -24,6 +24,7 @@ ONCOLOGY_MEASUREMENT_REPORT: Final = Code("126001", "DCM", "Oncology Measurement
 SEGMENTATION: Final = Code("113076", "DCM", "Segmentation")  # CID 7203
 SOURCE_FOR_PROCESSING: Final = Code("121322", "DCM", "Source image for image processing operation")
 COMMENT: Final = Code("121106", "DCM", "Comment")
+FINDING: Final = Code("121071", "DCM", "Finding")
 IMAGE_REGION: Final = Code("111030", "DCM", "Image Region")
 CERTAINTY_OF_FINDING: Final = Code("111012", "DCM", "Certainty of Finding")
 PROBABILITY: Final = Code("122157", "DCM", "Probability")
@@ -46,6 +47,17 @@ ALL_SUCCEEDED_WITHOUT_FINDINGS: Final = Code("111241", "DCM", "All algorithms su
 NOT_ALL_SUCCEEDED_WITH_FINDINGS: Final = Code("111244", "DCM", "Not all algorithms succeeded; with findings")
 NOT_ALL_SUCCEEDED_WITHOUT_FINDINGS: Final = Code("111243", "DCM", "Not all algorithms succeeded; without findings")
 NONE_SUCCEEDED: Final = Code("111245", "DCM", "No algorithms succeeded; without findings")
+
+# How a slide was lit (CID 8123).
+TRANSMISSION_ILLUMINATION: Final = Code("111741", "DCM", "Transmission illumination")
+REFLECTION_ILLUMINATION: Final = Code("111742", "DCM", "Reflection illumination")
+EPIFLUORESCENCE_ILLUMINATION: Final = Code("111743", "DCM", "Epifluorescence illumination")
+BRIGHTFIELD_ILLUMINATION: Final = Code("111744", "DCM", "Brightfield illumination")
+DARKFIELD_ILLUMINATION: Final = Code("111745", "DCM", "Darkfield illumination")
+OBLIQUE_ILLUMINATION: Final = Code("111746", "DCM", "Oblique illumination")
+PHASE_CONTRAST_ILLUMINATION: Final = Code("111747", "DCM", "Phase contrast illumination")
+DIFFERENTIAL_INTERFERENCE_CONTRAST: Final = Code("111748", "DCM", "Differential interference contrast")
+TOTAL_INTERNAL_REFLECTION_FLUORESCENCE: Final = Code("111749", "DCM", "Total internal reflection fluorescence")
 
 # Definition of a thickness and retinal surfaces (CID 4262, 4273).
 RNFL_THICKNESS: Final = Code("111925", "DCM", "Retinal nerve fiber layer thickness")
@@ -116,8 +128,10 @@ QUALITY: Final = Code("263496004", "SCT", "Quality")  # CID 7150
 AIR_BUBBLE: Final = Code("56117007", "SCT", "Air bubble")  # CID 7164
 SLIDE: Final = Code("1179252003", "SCT", "Slide")
 
-# --- How a specimen was stained (TID 8001, TID 8003), read from slides and never written; in pydicom's dictionary ---
+# --- How a specimen was stained (TID 8001, TID 8003), read from slides, written to imported ones; in pydicom's ---
+# --- dictionary ---
 
+SPECIMEN_IDENTIFIER: Final = Code("121041", "DCM", "Specimen Identifier")  # TID 8001
 PROCESSING_TYPE: Final = Code("111701", "DCM", "Processing type")  # TID 8001
 PROCESSING_STEP_DESCRIPTION: Final = Code("111703", "DCM", "Processing step description")  # TID 8001
 USING_SUBSTANCE: Final = Code("424361007", "SCT", "Using substance")  # TID 8003
@@ -205,6 +219,8 @@ NEGATIVE_NUCLEUS: Final = Code("NEGATIVE-NUCLEUS", PRIVATE_SCHEME, "Immunonegati
 MEAN_DAB_OD: Final = Code("MEAN-DAB-OD", PRIVATE_SCHEME, "Mean optical density of DAB")
 HOTSPOT: Final = Code("HOTSPOT", PRIVATE_SCHEME, "Region of highest positive fraction")
 TISSUE_AREA: Final = Code("TISSUE-AREA", PRIVATE_SCHEME, "Analysed tissue area")
+TISSUE_SHARE: Final = Code("TISSUE-SHARE", PRIVATE_SCHEME, "Share of the analysed tissue")
+PATCH_COUNT: Final = Code("PATCH-COUNT", PRIVATE_SCHEME, "Number of analysed patches")
 TUMOUR_CELLULARITY: Final = Code("TUMOUR-CELLS", PRIVATE_SCHEME, "Tumour cellularity")
 STIL: Final = Code("STIL", PRIVATE_SCHEME, "Stromal tumour infiltrating lymphocytes")
 MITOTIC_COUNT: Final = Code("MITOTIC-COUNT", PRIVATE_SCHEME, "Number of mitotic figures")

@@ -142,7 +142,8 @@ NO_VALUE: Final = -1.0
 class ParametricMap:
     """A value per field of a slide level: float32 [rows, columns], NaN-free, one cell = `factor` level pixels.
 
-    Values are 0 or more; a cell of `NO_VALUE` was not measured.
+    Values are 0 or more; a cell of `NO_VALUE` was not measured. `finding`: what the quantity is of, where its name does
+    not say it, as of a probability.
     """
 
     role: str
@@ -152,6 +153,7 @@ class ParametricMap:
     quantity: Code
     unit: Code
     factor: int
+    finding: Code | None = None
 
 
 @dataclass(frozen=True, slots=True)

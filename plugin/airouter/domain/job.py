@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from airouter.domain.model import Scalar
+from airouter.domain.model import Model, Scalar, contract
 from airouter.domain.priority import Priority
 from airouter.domain.study import ImageSet, Modality
 
@@ -44,7 +44,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that decides the result, and nothing else; `key` is its digest."""
+    """Everything that decides the result, and nothing else; `key` is its digest.
+
+    `model_contract` as airouter.domain.model.contract; empty of a job that an earlier version made.
+    """
 
     key: str
     study_id: str
@@ -60,6 +63,7 @@ class Job:
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
     route: str = ""
     priority: Priority = Priority.ROUTINE
+    model_contract: str = ""
 
     def uid(self, role: str) -> str:
         """Deterministic UID of one output of this job: the same job and role always give the same UID.
@@ -74,17 +78,17 @@ def job_key(
     *,
     pipeline: str,
     pipeline_version: str,
-    model_sha256: str,
+    model: Model,
     parameters: Mapping[str, Scalar],
 ) -> str:
-    """SHA-256 (hex) over sources with their file checksums, weights, parameters and pipeline version.
+    """SHA-256 (hex) over sources with their file checksums, weights, their contract, parameters and pipeline version.
 
     Independent of the order in which instances arrived; different as soon as one stored byte differs.
     """
     content = {
         "sources": sorted([i.uid, i.digest] for i in images.instances),
         "pipeline": [pipeline, pipeline_version],
-        "model": model_sha256,
+        "model": [model.sha256, contract(model)],
         "parameters": dict(sorted(parameters.items())),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -6,13 +6,25 @@ from types import MappingProxyType
 
 from airouter.domain.model import Model, Scalar
 from airouter.errors import ConfigurationError
-from airouter.pipelines import fundus_quality, nuclear_positivity, retinal_thickness
+from airouter.pipelines import (
+    fundus_quality,
+    nuclear_positivity,
+    retinal_thickness,
+    slide_classification,
+    slide_segmentation,
+)
 from airouter.pipelines.pipeline import Parameter, Pipeline, Run, unusable
 
 __all__ = ["PIPELINES", "Parameter", "Pipeline", "Run", "problem", "register"]
 
 GROUP = "airouter.pipelines"
-_BUILT_IN = (nuclear_positivity.PIPELINE, retinal_thickness.PIPELINE, fundus_quality.PIPELINE)
+_BUILT_IN = (
+    nuclear_positivity.PIPELINE,
+    slide_classification.PIPELINE,
+    slide_segmentation.PIPELINE,
+    retinal_thickness.PIPELINE,
+    fundus_quality.PIPELINE,
+)
 
 
 def register(built_in: Iterable[Pipeline], others: Iterable[EntryPoint]) -> Mapping[str, Pipeline]:
@@ -47,7 +59,10 @@ def problem(pipeline: Pipeline, model: Model, parameters: Mapping[str, Scalar] |
     if model.input.fit not in pipeline.fits:
         fits = " or ".join(pipeline.fits)
         return f"model {model.name} has fit: {model.input.fit}, pipeline {pipeline.name} needs {fits}"
-    return unusable(pipeline.parameters, {**model.parameters, **(parameters or {})})
+    given = {**model.parameters, **(parameters or {})}
+    if why := unusable(pipeline.parameters, given):
+        return why
+    return pipeline.misfit(model, given) if pipeline.misfit else None
 
 
 PIPELINES: Mapping[str, Pipeline] = register(_BUILT_IN, entry_points(group=GROUP))

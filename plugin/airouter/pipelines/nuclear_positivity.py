@@ -8,7 +8,6 @@ cells unless the slide holds nothing else, and each result says so.
 import functools
 from typing import Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,25 +19,23 @@ from airouter.domain.finding import (
     Measurement,
     NotAnalysed,
     ParametricMap,
-    Region,
     Result,
     Segment,
     Segmentation,
     Ungradable,
 )
 from airouter.domain.job import Job
-from airouter.domain.model import Fit, HeadKind, Model
+from airouter.domain.model import Fit, HeadKind
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality
-from airouter.imaging import contours
-from airouter.imaging.level import Level
 from airouter.imaging.patches import PatchPlan
 from airouter.imaging.slide import Slide
-from airouter.imaging.stain import H_AND_E, H_DAB
+from airouter.imaging.stain import H_DAB
 from airouter.imaging.tissue import Tissue, pixels_of_cells
 from airouter.pipelines.nuclei_of_slide import CLASSES, Nuclei, count
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Parameter, Pipeline, Values
+from airouter.pipelines.tissue_region import TissueRegion, tissue_region
 from airouter.ports import Predictor, ProgressSink
 
 PARAMETERS: Final = (
@@ -56,7 +53,6 @@ PARAMETERS: Final = (
 _INDEX: Final = "nuclear positivity index"
 # Dowsett M et al. Assessment of Ki67 in breast cancer. J Natl Cancer Inst 2011;103:1656-1664: at least 500 cells.
 _ADVISED_NUCLEI: Final = 500
-_MANY: Final = 0.9  # share of the tissue that one piece must hold to stand for all of it as the finding's region
 
 
 def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> Result | Ungradable:
@@ -66,20 +62,11 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     pixels lie on the glass, or where the model is not made for the stain. Raises ModelOutputError, PixelDataError,
     ArchiveError, JobCanceled, and ConfigurationError for an impossible parameter.
     """
-    model = predict.model
-    values = Values(PARAMETERS, model, job)
-    if reason := _unfit(images, model):
-        return Ungradable(reason)
-    tissue = images.tissue()
-    if not tissue:
-        return Ungradable("not analysed because no tissue was found on the slide")
-    spacing_um = model.input.spacing_um or images.base.spacing_um
-    plan = images.patches(spacing_um, size=model.input.size, overlap=model.input.overlap, tissue=tissue)
-    if isinstance(plan, Ungradable):
-        return plan
-    for level in (images.base, plan.level):
-        if isinstance(level.geometry, str):  # no mask, map or region could say where on the glass it lies
-            return Ungradable(f"not analysed because the slide does not say where its pixels lie: {level.geometry}")
+    values = Values(PARAMETERS, predict.model, job)
+    region = tissue_region(images, predict.model)
+    if isinstance(region, Ungradable):
+        return region
+    tissue, plan = region.tissue, region.plan
 
     stained = images.stain == H_DAB
     found = count(plan, predict, values, stained, progress)
@@ -87,7 +74,7 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     why = _no_index(images.stain, found, positive, values)
     index = None if why else 100.0 * float(positive.sum()) / len(found)
     return Result(
-        findings=(_finding(images, plan, tissue, found, positive, index, values),),
+        findings=(_finding(region, found, positive, index, values),),
         verdict=_verdict(index, len(found), values),
         segmentations=(_tissue_segmentation(images, tissue),),
         annotations=_annotations(plan, found, positive, stained=stained, indexed=index is not None),
@@ -95,16 +82,6 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
         not_analysed=(NotAnalysed(_INDEX, why),) if why else (),
         execution_provider=predict.provider,
     )
-
-
-def _unfit(slide: Slide, model: Model) -> str | None:
-    """Why the model must not see the slide. An unstated stain may be any of those the router can tell apart."""
-    accepted = model.reads.stains
-    possible = {slide.stain} if slide.stain else {H_AND_E, H_DAB}
-    if not accepted or possible <= set(accepted):
-        return None
-    stain = f"is {slide.stain}" if slide.stain else "is not stated in the header"
-    return f"not analysed because the stain {stain} and the model is made for {' and '.join(accepted)}"
 
 
 def _no_index(stain: str | None, found: Nuclei, positive: NDArray[np.bool_], values: Values) -> str | None:
@@ -123,29 +100,10 @@ def _no_index(stain: str | None, found: Nuclei, positive: NDArray[np.bool_], val
     return None
 
 
-def _outline(slide: Slide, tissue: Tissue, level: Level) -> NDArray[np.float64]:
-    """One polygon around the tissue in pixels of a level: the largest piece, or the hull where there are several."""
-    mask = tissue.mask
-    _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    pieces = np.bincount(parts.ravel())[1:]
-    if pieces.max() >= _MANY * pieces.sum():
-        points = contours.outline(parts == 1 + int(pieces.argmax()))
-    else:
-        points = contours.hull(np.concatenate([contours.outline(parts == k + 1) for k in range(len(pieces))]))
-    base = slide.base
-    scale = np.array([level.columns / base.columns, level.rows / base.rows])
-    return np.asarray(np.clip(points * tissue.factor * scale, 0, [level.columns, level.rows]), np.float64)
-
-
 def _finding(
-    slide: Slide,
-    plan: PatchPlan,
-    tissue: Tissue,
-    found: Nuclei,
-    positive: NDArray[np.bool_],
-    index: float | None,
-    values: Values,
+    region: TissueRegion, found: Nuclei, positive: NDArray[np.bool_], index: float | None, values: Values
 ) -> Finding:
+    tissue = region.tissue
     measurements = [
         Measurement(codes.TISSUE_AREA, tissue.area_mm2, codes.MM2),
         Measurement(codes.NUCLEI_COUNT, float(len(found)), codes.COUNTS),
@@ -164,7 +122,7 @@ def _finding(
         key="tissue",
         label="Nuclei on the tissue",
         finding=codes.TISSUE,
-        region=Region("POLYGON", plan.level.instance_uid, _outline(slide, tissue, plan.level)),
+        region=region.outline(),
         measurements=tuple(measurements),
         comment=comment,
     )

@@ -1,6 +1,5 @@
 """Every nucleus of a slide once: patches through the model, nuclei apart, doubles at the borders of patches removed."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,9 +9,10 @@ from numpy.typing import NDArray
 
 from airouter.domain.model import Model
 from airouter.imaging import contours, nuclei, seams
+from airouter.imaging.level import Level
 from airouter.imaging.patches import Patch, PatchPlan
-from airouter.pipelines.parallel import in_order, workers
 from airouter.pipelines.pipeline import Values
+from airouter.pipelines.predictions import predictions
 from airouter.ports import Predictor, ProgressSink
 
 CLASSES: Final = ("nucleus", "boundary")
@@ -60,23 +60,12 @@ def count(plan: PatchPlan, predict: Predictor, values: Values, stained: bool, pr
     nucleus, boundary = (_channel(model, name) for name in CLASSES)
     threshold = model.head.classes[nucleus].threshold
 
-    def analyse(numbers: Sequence[int]) -> list[Nuclei]:
-        patches = [plan.read(number) for number in numbers]
-        maps = predict.predict([patch.pixels for patch in patches])
-        least = values["min_area_um2"]
-        return [
-            _in_patch(patch, number, found[nucleus], found[boundary], plan, threshold, least, stained)
-            for number, patch, found in zip(numbers, patches, maps, strict=True)
-        ]
+    least = values["min_area_um2"]
 
-    size, total = max(1, model.input.batch), len(plan)
-    batches = [range(start, min(start + size, total)) for start in range(0, total, size)]
-    parts: list[Nuclei] = []
-    progress(0, total, "patches")
-    for part in in_order(analyse, batches, workers(values.get("workers"))):
-        parts += part
-        progress(len(parts), total, "patches")
-    found = _joined(parts)
+    def separate(number: int, patch: Patch, maps: NDArray[np.float32]) -> Nuclei:
+        return _in_patch(patch, number, maps[nucleus], maps[boundary], plan, threshold, least, stained)
+
+    found = _joined(list(predictions(plan, predict, values.get("workers"), progress, separate)))
     radius = _SAME_UM / plan.level.spacing_um
     return found.take(seams.unique(found.centres, found.depth, found.patch, radius))
 
@@ -100,6 +89,7 @@ def _in_patch(
 ) -> Nuclei:
     """Nuclei whose centre lies in the patch's core, or so near outside that the neighbour may miss them."""
     spacing_um = plan.spacing_um
+    nucleus = _on_level(nucleus, patch, plan.level)
     labels = nuclei.instances(nucleus, boundary, spacing_um=spacing_um, threshold=threshold, min_area_um2=min_area_um2)
     centres, counts = contours.centroids(labels)
     rows, columns = patch.core
@@ -125,6 +115,17 @@ def _in_patch(
         surround=surround[wanted],
         outlines=[np.clip(points * patch.scale + origin, 0, limit).astype(np.float32) for points in outlines],
     )
+
+
+def _on_level(nucleus: NDArray[np.float32], patch: Patch, level: Level) -> NDArray[np.float32]:
+    """The map with nothing beyond the level: what a model adds to a nucleus there is not on the slide."""
+    inside = []
+    for start, count, end in zip((patch.row, patch.column), nucleus.shape, (level.rows, level.columns), strict=True):
+        places = start + (np.arange(count) + 0.5) * patch.scale
+        inside.append((places >= 0) & (places < end))
+    if all(axis.all() for axis in inside):
+        return nucleus
+    return np.where(np.outer(*inside), nucleus, np.float32(0.0))
 
 
 def _around(labels: NDArray[np.int32], spacing_um: float) -> NDArray[np.int32]:

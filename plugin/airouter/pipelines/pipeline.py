@@ -17,6 +17,9 @@ WHOLE_IMAGE: Final = (Fit.STRETCH, Fit.LETTERBOX, Fit.PAD)
 # Raises ModelOutputError, PixelDataError, ArchiveError, JobCanceled; ConfigurationError for an impossible parameter.
 Run = Callable[[Job, Any, Predictor, ProgressSink], Result | Ungradable]
 
+# (model, its parameters with the job's over them): what else keeps a model from a pipeline's task, None where nothing.
+Misfit = Callable[[Model, Mapping[str, Scalar]], str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -44,7 +47,10 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """One task. `head`, `classes` and one of `fits` are what its model must have; `parameters` is all one can set."""
+    """One task. `head`, `classes` and one of `fits` are what its model must have; `parameters` is all one can set.
+
+    `misfit` is asked last, with parameters that are known and in range.
+    """
 
     name: str
     version: str
@@ -54,6 +60,7 @@ class Pipeline:
     run: Run
     parameters: tuple[Parameter, ...] = ()
     fits: tuple[Fit, ...] = tuple(Fit)
+    misfit: Misfit | None = None
 
 
 class Values:
