@@ -56,6 +56,41 @@ def means() -> onnx.ModelProto:
     return graph(nodes, gives=["N", 3])
 
 
+def convnet(
+    given: Sequence[Dim] = ("N", 3, "H", "W"), channels: int = 3, *, pooled: bool = False, seed: int = 8
+) -> onnx.ModelProto:
+    """Three convolutions with batch normalisation and random weights; maps, or with `pooled` [N, channels] of logits.
+
+    Maps are probabilities made by a sigmoid inside. With this seed each of three classes is seen here and there on a
+    phantom slide, which most seeds do not give.
+    """
+    rng = np.random.default_rng(seed)
+    nodes: list[onnx.NodeProto] = []
+    initializers: list[onnx.TensorProto] = []
+
+    def constant(name: str, values: npt.NDArray[Any]) -> str:
+        initializers.append(onnx.numpy_helper.from_array(values.astype(np.float32), name))
+        return name
+
+    last, width = "x", 3
+    for n, wide in enumerate((8, 16)):
+        kernel = constant(f"w{n}", rng.normal(0, np.sqrt(2 / (9 * width)), (wide, width, 3, 3)))
+        nodes.append(helper.make_node("Conv", [last, kernel], [f"c{n}"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]))
+        norm = [constant(f"{k}{n}", rng.uniform(0.5, 1.5, wide)) for k in ("scale", "bias", "mean", "var")]
+        nodes.append(helper.make_node("BatchNormalization", [f"c{n}", *norm], [f"b{n}"]))
+        nodes.append(helper.make_node("Relu", [f"b{n}"], [f"r{n}"]))
+        last, width = f"r{n}", wide
+    kernel = rng.normal(0, 1, (channels, width, 1, 1))
+    kernel -= kernel.mean(axis=1, keepdims=True)  # else most random nets see one class everywhere
+    nodes.append(helper.make_node("Conv", [last, constant("w", kernel)], ["maps"]))
+    if pooled:
+        nodes.append(helper.make_node("GlobalAveragePool", ["maps"], ["mean"]))
+        nodes.append(helper.make_node("Flatten", ["mean"], ["y"], axis=1))
+        return graph(nodes, given=given, gives=[given[0], channels], initializers=initializers)
+    nodes.append(helper.make_node("Sigmoid", ["maps"], ["y"]))
+    return graph(nodes, given=given, gives=[given[0], channels, *given[2:]], initializers=initializers)
+
+
 def manifest(name: str = "stub", **changes: Any) -> dict[str, Any]:
     """A sound manifest of `identity`: three maps of 8 x 8 from RGB. Keys are dotted with two underscores; ... deletes.
 

@@ -47,6 +47,7 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
             "fit": "tile",
             "overlap": 15,
             "transpose": False,
+            "icc": "srgb",
             "range": [-1, 1],
             "mean": [0.1, 0.2, 0.3],
             "std": [1, 2, 3],
@@ -75,6 +76,7 @@ def test_every_key_reaches_the_model(tmp_path: Path) -> None:
     assert (image.spacing_um, image.fit, image.overlap, image.batch) == (1.0, Fit.TILE, 15, 4)
     assert (image.range, image.mean, image.std) == ((-1.0, 1.0), (0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
     assert image.padding == Padding("reflect", 7)
+    assert image.icc is True
     head = model.head
     assert (head.kind, head.output, head.layout) == (HeadKind.SEGMENTATION, "maps", "NHWC")
     assert (head.activation, head.exclusive) == (Activation.SOFTMAX, True)
@@ -127,6 +129,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"input__batch": 0}, "input.batch"),
     ({"input__batch": True}, "input.batch"),
     ({"input__transpose": "no"}, "input.transpose"),
+    ({"input__icc": "srgb"}, "input.icc"),
+    (TILE | {"input__icc": "display"}, "input.icc"),
     ({"input__overlap": 1}, "input.overlap"),
     ({"input__spacing_um": 0.5}, "input.spacing_um"),
     ({"input__fit": "tile", "input__spacing_um": 0.5}, "input.fit"),

@@ -63,7 +63,8 @@ def read(folder: Path) -> ManifestKeys:
     return keys
 
 
-def _parse(path: Path) -> ManifestKeys:
+def mapping(path: Path) -> dict[Any, Any]:
+    """A YAML file of keys, read strictly. Raises ManifestError naming the file."""
     try:
         with path.open("rb") as stream:
             text = stream.read(_MOST_BYTES + 1)
@@ -77,11 +78,20 @@ def _parse(path: Path) -> ManifestKeys:
         raise ManifestError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ManifestError(f"{path}: not a mapping of keys")
+    return content
+
+
+def reasons(error: ValidationError) -> str:
+    """Every wrong key by its path, and why."""
+    found = error.errors(include_url=False, include_input=False)
+    return "; ".join(f"{_dotted(line['loc'])}: {line['msg']}" for line in found)
+
+
+def _parse(path: Path) -> ManifestKeys:
     try:
-        return ManifestKeys.model_validate(content)
+        return ManifestKeys.model_validate(mapping(path))
     except ValidationError as error:
-        reasons = (f"{_dotted(e['loc'])}: {e['msg']}" for e in error.errors(include_url=False, include_input=False))
-        raise ManifestError(f"{path}: " + "; ".join(reasons)) from error
+        raise ManifestError(f"{path}: {reasons(error)}") from error
 
 
 def _dotted(location: tuple[int | str, ...]) -> str:
@@ -134,6 +144,8 @@ def _of_input(image: InputKeys, modality: Modality) -> Iterator[tuple[str, str]]
         if image.overlap * 2 >= min(image.size):
             yield "input.overlap", f"must be less than half of the shorter side, {min(image.size)}"
     else:
+        if image.icc != "ignore":
+            yield "input.icc", f"has no meaning with fit: {image.fit}"
         if image.spacing_um is not None:
             yield "input.spacing_um", f"has no meaning with fit: {image.fit}"
         if image.overlap:
@@ -214,6 +226,7 @@ def model_of(keys: ManifestKeys) -> Model:
             fit=image.fit,
             overlap=image.overlap,
             transpose=image.transpose,
+            icc=image.icc == "srgb",
             range=(image.range[0], image.range[1]),
             mean=None if image.mean is None else tuple(image.mean),
             std=None if image.std is None else tuple(image.std),

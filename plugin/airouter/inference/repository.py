@@ -2,13 +2,14 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from airouter.domain.model import Model
 from airouter.errors import ConfigurationError, ManifestError, RouterError
-from airouter.inference import manifest, providers, selftest, weights
+from airouter.inference import manifest, providers, selftest, variant, weights
+from airouter.inference.schema import ManifestKeys
 from airouter.inference.session import Session
 from airouter.ports import Predictor
 
@@ -46,7 +47,8 @@ class ModelRepository:
 
     Each is loaded at its first use, or by `load` for all; a broken one does not keep the others from working and is
     not tried again before a restart. `configured` and `threads` are those of `Session`, `most_bytes` caps a weights
-    file. Raises ConfigurationError where no configured execution provider is available.
+    file; the models named in `quantized` run with their 8-bit weights or not at all. Raises ConfigurationError where
+    no configured execution provider is available.
     """
 
     def __init__(
@@ -56,11 +58,13 @@ class ModelRepository:
         configured: Sequence[str] = ("CPU",),
         threads: int = 1,
         most_bytes: int = weights.MOST_BYTES,
+        quantized: Collection[str] = (),
     ) -> None:
         providers.choose(configured)
         self._configured = tuple(configured)
         self._threads = threads
         self._most_bytes = most_bytes
+        self._quantized = frozenset(quantized)
         try:
             folders = sorted(path for path in folder.iterdir() if _is_model(path))
         except OSError as error:
@@ -99,14 +103,25 @@ class ModelRepository:
             try:
                 keys = manifest.read(entry.folder)
                 entry.model = manifest.model_of(keys)
-                data = weights.load(entry.folder / keys.weights.file, keys.weights.sha256, self._most_bytes)
-                session = Session(entry.model, data, self._configured, self._threads)
-                entry.remark = selftest.check(session, entry.folder)
-                entry.loaded = session
+                if entry.folder.name in self._quantized:
+                    entry.loaded = self._load_variant(entry, entry.model, keys)
+                else:
+                    data = weights.load(entry.folder / keys.weights.file, keys.weights.sha256, self._most_bytes)
+                    session = Session(entry.model, data, self._configured, self._threads)
+                    entry.remark = selftest.check(session, entry.folder)
+                    entry.loaded = session
             except RouterError as error:
                 _log.error("Model %s cannot be used: %s", entry.folder.name, error)
                 entry.loaded = error
             return entry.loaded
+
+    def _load_variant(self, entry: _Entry, model: Model, keys: ManifestKeys) -> Session:
+        """The 8-bit weights in place of the manifest's. Raises as `variant.load` does: never the others instead."""
+        data, recorded = variant.load(entry.folder, keys, self._most_bytes)
+        entry.model = variant.of(model, data.sha256)
+        session = Session(entry.model, data, self._configured, self._threads)
+        selftest.check_variant(session, recorded)
+        return session
 
 
 def _is_model(path: Path) -> bool:

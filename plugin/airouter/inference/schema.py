@@ -63,6 +63,7 @@ class InputKeys(Strict):
     fit: Annotated[Fit, Field(strict=False)]
     overlap: Annotated[int, Field(ge=0)] = 0
     transpose: bool = False
+    icc: Literal["ignore", "srgb"] = "ignore"
     range: Annotated[list[float], Field(min_length=2, max_length=2)]
     mean: list[float] | None = None
     std: list[Annotated[float, Field(gt=0.0)]] | None = None
@@ -114,6 +115,12 @@ class EvidenceKeys(Strict):
     n: Annotated[int, Field(ge=1)] | None = None
 
 
+class QuantizationKeys(Strict):
+    """How faithful 8-bit weights must be to be used instead."""
+
+    tolerance: Annotated[float, Field(gt=0.0, le=1.0)]
+
+
 class ManifestKeys(Strict):
     """The whole file."""
 
@@ -133,3 +140,4 @@ class ManifestKeys(Strict):
     parameters: dict[str, str | int | float | bool] = {}
     training: TrainingKeys | None = None
     evidence: list[EvidenceKeys] = []
+    quantization: QuantizationKeys | None = None

@@ -15,7 +15,7 @@ from airouter.inference import agreement, postprocess, preprocess, providers
 from airouter.inference.weights import Weights
 
 # ONNX Runtime's errors have no common base of their own.
-_FAILURES: Final[tuple[type[Exception], ...]] = (
+FAILURES: Final[tuple[type[Exception], ...]] = (
     RuntimeError,
     *(
         entry
@@ -49,7 +49,7 @@ class Session:
             self._session = onnxruntime.InferenceSession(
                 weights.data, _options(threads), providers=list(chosen), enable_fallback=0
             )
-        except _FAILURES as error:
+        except FAILURES as error:
             raise ModelRefused(f"{model.name}: ONNX Runtime does not load it: {error}") from error
         self._provider: str = self._session.get_providers()[0]
         if self._provider not in chosen:
@@ -75,32 +75,46 @@ class Session:
         """
         if not images:
             raise ValueError("no images")
-        pictures = [preprocess.as_channels(image, self._model.input.channels) for image in images]
+        pictures = self._pictures(images)
         rows, columns = pictures[0].shape[:2]
-        self._require_size(pictures, rows, columns)
         step = self._fixed_batch or self._model.input.batch
         parts = []
         for start in range(0, len(pictures), step):
             batch = pictures[start : start + step]
-            # A graph of fixed batch size is fed in full; what fills it up is forgotten below.
-            fed = self._fixed_batch or len(batch)
-            tensor = self._buffer(preprocess.tensor_shape(self._model.input, fed, rows, columns))
-            preprocess.fill(tensor, batch, self._model.input)
-            tensor[len(batch) :] = tensor[len(batch) - 1]
-            out = postprocess.finish(self.run(tensor), self._model, fed, rows, columns)
+            tensor = self._filled(batch)
+            out = postprocess.finish(self.run(tensor), self._model, len(tensor), rows, columns)
             parts.append(out[: len(batch)])
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def tensor(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The input tensor that `predict` would feed for one image; valid until this thread asks for the next.
+
+        Raises ValueError as `predict` does.
+        """
+        return self._filled(self._pictures([image]))
 
     def run(self, tensor: NDArray[np.float32]) -> Any:
         """The raw output for an input tensor as the graph wants it. Raises ModelOutputError where the run fails."""
         feed = {self._model.input.name: tensor.astype(self._element, copy=False)}
         try:
             (output,) = self._session.run([self._model.head.output], feed)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise ModelOutputError(f"{self._model.name}: the run failed: {error}") from error
         return output
 
-    def _require_size(self, pictures: Sequence[NDArray[np.uint8]], rows: int, columns: int) -> None:
+    def _filled(self, pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """A graph of fixed batch size is fed in full: the last image stands for those that are missing."""
+        rows, columns = pictures[0].shape[:2]
+        fed = self._fixed_batch or len(pictures)
+        tensor = self._buffer(preprocess.tensor_shape(self._model.input, fed, rows, columns))
+        preprocess.fill(tensor, pictures, self._model.input)
+        tensor[len(pictures) :] = tensor[len(pictures) - 1]
+        return tensor
+
+    def _pictures(self, images: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+        """Images with the model's channels, all of one size that it reads. Raises ValueError for others."""
+        pictures = [preprocess.as_channels(image, self._model.input.channels) for image in images]
+        rows, columns = pictures[0].shape[:2]
         size = preprocess.image_size(self._model.input)
         if self._model.input.fit is Fit.PAD:
             fits = rows % size[0] == 0 and columns % size[1] == 0
@@ -109,6 +123,7 @@ class Session:
         if not fits or any(picture.shape[:2] != (rows, columns) for picture in pictures):
             shapes = sorted({picture.shape[:2] for picture in pictures})
             raise ValueError(f"{self._model.name} reads images of {size[0]} x {size[1]}, given were {shapes}")
+        return pictures
 
     def _buffer(self, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
         """This thread's input tensor, kept while its shape stays: fresh memory for each batch costs page faults."""

@@ -41,23 +41,32 @@ class Weights:
     outputs: tuple[TensorInfo, ...]
 
 
-def load(path: Path, sha256: str, most_bytes: int = MOST_BYTES) -> Weights:
+def load(path: Path, sha256: str, most_bytes: int = MOST_BYTES, said_by: str = "the manifest") -> Weights:
     """Read an ONNX file once and check it.
 
     Raises ModelRefused for a file that cannot be read, is larger than `most_bytes`, has another SHA-256 (hexadecimal)
     than said, is no ONNX model, keeps tensors outside the file, or uses operators of other domains than the standard's.
     """
-    data = _read(path, most_bytes)
+    data = read(path, most_bytes)
     digest = hashlib.sha256(data).hexdigest()
     if digest != sha256:
-        raise ModelRefused(f"{path}: sha256 is {digest}, the manifest says {sha256}")
+        raise ModelRefused(f"{path}: sha256 is {digest}, {said_by} says {sha256}")
+    return _inspected(data, digest, str(path))
+
+
+def inspect(data: bytes, named: str) -> Weights:
+    """Check the bytes of an ONNX file; `named` is what messages call it. Raises ModelRefused as `load` does."""
+    return _inspected(data, hashlib.sha256(data).hexdigest(), named)
+
+
+def _inspected(data: bytes, digest: str, named: str) -> Weights:
     try:
         proto = onnx.load_model_from_string(data)
     except (DecodeError, ValueError) as error:
-        raise ModelRefused(f"{path}: not an ONNX model: {error}") from error
+        raise ModelRefused(f"{named}: not an ONNX model: {error}") from error
     reason = foreign(proto)
     if reason is not None:
-        raise ModelRefused(f"{path}: {reason}")
+        raise ModelRefused(f"{named}: {reason}")
     given = {tensor.name for tensor in proto.graph.initializer}  # before IR version 4 these are listed as inputs too
     return Weights(
         data=data,
@@ -67,8 +76,11 @@ def load(path: Path, sha256: str, most_bytes: int = MOST_BYTES) -> Weights:
     )
 
 
-def _read(path: Path, most_bytes: int) -> bytes:
-    """A regular file's bytes, read through one descriptor. A link may lead to it: the digest decides, not the path."""
+def read(path: Path, most_bytes: int) -> bytes:
+    """A regular file's bytes, read through one descriptor. A link may lead to it: the digest decides, not the path.
+
+    Raises ModelRefused where it cannot be read or is larger.
+    """
     try:
         # O_NONBLOCK: opening a pipe put in the model's place must not hang.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -56,6 +56,14 @@ def whole_many(
         yield from _run(predictor, group)
 
 
+def fitted(image: NDArray[np.uint8], target: ModelInput) -> NDArray[np.uint8]:
+    """The pixels that a model sees of a whole image, uint8 [rows, columns] or [rows, columns, 3].
+
+    Raises ValueError as `whole` does.
+    """
+    return _fit(image, target).pixels
+
+
 def _run(predictor: Predictor, group: list[_Fitted]) -> Iterator[NDArray[np.float32]]:
     """Images of one shape go together; with fit: pad there may be several shapes in a group."""
     answers: dict[int, NDArray[np.float32]] = {}
