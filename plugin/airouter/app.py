@@ -3,26 +3,33 @@
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from airouter import config
+from airouter.adapters.converter import Converter
 from airouter.adapters.database import DatabaseJournal
 from airouter.adapters.durable import DurableQueue, Patience
 from airouter.adapters.lock import StateLock
 from airouter.adapters.orthanc import OrthancArchive
 from airouter.adapters.rest import connect
+from airouter.adapters.slide_import import SlideImporter
+from airouter.adapters.slide_store import SlideStore
 from airouter.config import Settings
 from airouter.domain.job import Discontinuation, JobState
 from airouter.errors import RouterError, StateLocked, place
 from airouter.inference.repository import ModelRepository
+from airouter.pipelines.parallel import ARRIVALS, yield_to_archive
 from airouter.ports import Archive
 from airouter.services.analyse import Analyst
 from airouter.services.catalogue import catalogue, usable
+from airouter.services.importing import WORKING, WatchedFolder
 from airouter.services.intake import Intake
 from airouter.services.preflight import problems
 from airouter.services.request import Requests
@@ -30,7 +37,7 @@ from airouter.services.routing import Router
 from airouter.web.app import create_app
 from airouter.web.bridge import mount
 from airouter.web.metrics import Metrics
-from airouter.web.services import Health, RouterState, WebServices
+from airouter.web.services import Health, Notice, RouterState, WebServices
 from airouter.web.threads import STACK_BYTES, large_stack_pool
 
 log = logging.getLogger("airouter")
@@ -38,6 +45,7 @@ log = logging.getLogger("airouter")
 _WEB_THREADS = 4
 _STOP_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # s between two tries to start
+_UPLOAD_SECONDS = 900.0  # Orthanc answers once an instance is on its disk, and a level of a slide may have gigabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,7 @@ def build(settings: Settings, archive: Archive, repository: ModelRepository, bas
     router = Router(settings.compiled_routes(), lambda: models)
 
     def run(key: str) -> None:
+        yield_to_archive()  # on a thread of the queue: nothing else runs there
         analyst.run(key)
         count(key)
 
@@ -84,7 +93,14 @@ def build(settings: Settings, archive: Archive, repository: ModelRepository, bas
         workers=settings.workers,
         patience=Patience(attempts=settings.retry_attempts, first=settings.retry_initial_seconds),
     )
-    analyst = Analyst(archive, journal, repository.get, now=lambda: datetime.now(UTC), interrupted=queue.interrupted)
+    analyst = Analyst(
+        archive,
+        journal,
+        repository.get,
+        now=lambda: datetime.now(UTC),
+        interrupted=queue.interrupted,
+        took=metrics.took,
+    )
     intake = Intake(
         archive,
         journal,
@@ -113,6 +129,8 @@ class Plugin:
         self._repository: ModelRepository | None = None
         self._lock: StateLock | None = None
         self._archive: OrthancArchive | None = None
+        self._imports: WatchedFolder | None = None
+        self._import_store: SlideStore | None = None
         self._version: str | None = None
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
@@ -130,9 +148,12 @@ class Plugin:
 
     def on_stored(self, dicom: Any, instance_id: str) -> None:
         """Orthanc stored something: wake the intake. Neither argument is kept; `dicom` dies with this call."""
+        began = time.perf_counter()
+        ARRIVALS.touch()
         parts = self._parts
         if parts is not None:
             parts.intake.wake()
+        self.metrics.stored(time.perf_counter() - began)
 
     def on_change(self, change_type: int, level: int, resource: str) -> None:
         """Start and stop with Orthanc. Everything else of its change events is lossy and not listened to."""
@@ -183,6 +204,7 @@ class Plugin:
             settings.path("models_directory", self._base),
             configured=settings.execution_providers,
             threads=settings.threads or 1,
+            quantized=settings.quantized_models,
         )
         models = catalogue(repository.names(), repository.get)
         self._repository = repository  # once all are loaded: GET /ai/health must not wait for that
@@ -191,13 +213,14 @@ class Plugin:
             raise wrong[0]
         self._lock = StateLock(settings.path("state_directory", self._base))
         secure = bool(self._document.get("SslEnabled"))
-        client = connect(
+        client = partial(
+            connect,
             f"{'https' if secure else 'http'}://127.0.0.1:{self._document.get('HttpPort', 8042)}",
             token=self._orthanc.GenerateRestApiAuthorizationToken(),
             certificate=self._base / str(self._document.get("SslCertificate", "certificate.pem")) if secure else None,
         )
         storage = self._base / str(self._document.get("StorageDirectory", "OrthancStorage"))
-        self._archive = OrthancArchive(client, storage if storage.is_dir() else None)
+        self._archive = OrthancArchive(client(), storage if storage.is_dir() else None)
         self._version = self._archive.version
         parts = build(settings, self._archive, repository, self._base, self.metrics)
         with self._life:  # a stop comes before all of this or after it, never in between
@@ -208,6 +231,10 @@ class Plugin:
             self._parts = parts
             self._state, self._reason = RouterState.RUNNING, ""
             self._spawn("airouter-intake", parts.intake.run)
+            if settings.import_directory is not None:
+                self._import_store = SlideStore(client(timeout=_UPLOAD_SECONDS))
+                self._imports = _watched(_importer(self._import_store, settings, self._base), settings, self._base)
+                self._spawn("airouter-import", self._imports.run)
         self._orthanc.LogWarning("AI router is running. It is not a medical device.")
 
     def stop(self) -> None:
@@ -215,7 +242,9 @@ class Plugin:
         with self._life:
             self._stopping.set()
             self._state, self._reason = RouterState.PASSIVE, "Orthanc is stopping"
-            parts = self._parts
+            parts, imports = self._parts, self._imports
+        if imports is not None:
+            imports.stop()
         if parts is not None:
             parts.intake.stop()
             parts.bulk.shutdown(wait=True, cancel_futures=True)
@@ -231,6 +260,8 @@ class Plugin:
         """Close what `_run` opened before there were parts."""
         if self._archive is not None:
             self._archive.close()
+        if self._import_store is not None:
+            self._import_store.close()
         if self._lock is not None:
             self._lock.release()
 
@@ -243,6 +274,7 @@ class Plugin:
             models=lambda: self._repository.status() if self._repository else [],
             journal=lambda: self._parts.journal if self._parts else None,
             requests=lambda: self._parts.requests if self._parts else None,
+            imports=lambda: self._imports,
         )
 
     def health(self) -> Health:
@@ -254,7 +286,10 @@ class Plugin:
             jobs = parts.journal.counts() if parts else {}
         except RouterError as error:  # how it stands is told all the same
             reason = reason or f"{error} {error.advice}"
+        imports = self._imports
+        problem = imports.problem if imports is not None else ""
         return Health(
+            notices=[Notice(f"import: {problem}", "See GET /ai/imports.")] if problem else [],
             state=self._state,
             reason=reason,
             orthanc_version=self._version,
@@ -262,6 +297,23 @@ class Plugin:
             jobs=jobs,
             intake_lag_seconds=parts.intake.lag_seconds() if parts else None,
         )
+
+
+def _importer(store: SlideStore, settings: Settings, base: Path) -> SlideImporter:
+    """Converts in the state folder, cleared first: a crash may have left files of gigabytes there."""
+    importer = SlideImporter(store, Converter(), settings.path("state_directory", base) / "import")
+    importer.clear()
+    return importer
+
+
+def _watched(importer: SlideImporter, settings: Settings, base: Path) -> WatchedFolder:
+    folder = settings.path("import_directory", base)
+    return WatchedFolder(
+        folder,
+        importer,
+        own=lambda: StateLock(folder / WORKING, "ImportDirectory"),
+        settling=settings.import_settling_seconds,
+    )
 
 
 def start(orthanc: Any) -> None:

@@ -2,24 +2,37 @@
 
 import json
 import os
+import signal
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import pydicom
 import typer
 from pydicom.errors import InvalidDicomError
+from pyorthanc import Orthanc
 
 from airouter import __version__, config
+from airouter.adapters import sidecar as slide_sidecar
 from airouter.adapters.configuration import folder_of, make_credentials, read
+from airouter.adapters.converter import Converter
+from airouter.adapters.files import LocalFiles
+from airouter.adapters.rest import connect
+from airouter.adapters.slide_import import SlideImporter, Summary
+from airouter.adapters.slide_store import SlideStore
 from airouter.domain.route import explain as explain_route
 from airouter.domain.route import matches
 from airouter.domain.study import SOURCE_SOP_CLASSES
 from airouter.errors import ConfigurationError, RouterError
 from airouter.imaging.attributes import attributes
 from airouter.inference.repository import ModelRepository
+from airouter.inference.variant import FEWEST, FILE, METHODS, SELFTEST, WEIGHTS
 from airouter.services.catalogue import catalogue
 from airouter.services.preflight import problems
+
+_UPLOAD_SECONDS = 900.0
+_Item = TypeVar("_Item")
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -115,10 +128,172 @@ def orthanc(
     os.execv(program, [program, str(folder)])  # noqa: S606 - no shell, fixed arguments
 
 
+@app.command("import")
+def import_slides(
+    files: Annotated[
+        list[Path], typer.Argument(exists=True, dir_okay=False, help="Slides: .svs, .tiff, .ndpi, .mrxs and the like.")
+    ],
+    configuration: Annotated[
+        Path | None, typer.Option("--config", exists=True, help="Orthanc's configuration: a file, or a folder.")
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Orthanc's address, where its configuration is not at hand.")] = None,
+    user: Annotated[str | None, typer.Option(help="With --url; the password is that of AIROUTER_PASSWORD.")] = None,
+    sidecar: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="In place of `<file name>.json` beside the slide.")
+    ] = None,
+    patient_id: Annotated[str | None, typer.Option(help="Over the sidecar's, as all that follow.")] = None,
+    patient_name: Annotated[str | None, typer.Option(help="As DICOM writes it: family^given.")] = None,
+    birth_date: Annotated[str | None, typer.Option(help="YYYY-MM-DD.")] = None,
+    sex: Annotated[str | None, typer.Option(help="F, M or O.")] = None,
+    study_uid: Annotated[str | None, typer.Option(help="Study Instance UID; derived where not given.")] = None,
+    accession: Annotated[str | None, typer.Option(help="Accession number.")] = None,
+    study_date: Annotated[str | None, typer.Option(help="YYYY-MM-DD.")] = None,
+    study_time: Annotated[str | None, typer.Option(help="HH:MM:SS.")] = None,
+    study_description: Annotated[str | None, typer.Option()] = None,
+    referring_physician: Annotated[str | None, typer.Option()] = None,
+    container: Annotated[str | None, typer.Option(help="Identifier of the slide itself.")] = None,
+    specimen: Annotated[str | None, typer.Option(help="Identifier of the specimen on it.")] = None,
+    stain: Annotated[str | None, typer.Option(help="H&E or H-DAB.")] = None,
+    spacing: Annotated[float | None, typer.Option(help="um between pixels, in place of what the file says.")] = None,
+    with_label: Annotated[bool, typer.Option("--with-label", help="Store the photograph of the label too.")] = False,
+    with_overview: Annotated[
+        bool, typer.Option("--with-overview", help="Store the photograph of the whole slide too.")
+    ] = False,
+    temporary: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder for the converted files meanwhile.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per slide.")] = False,
+) -> None:
+    """Turn slides of scanners' own formats into DICOM and store them in Orthanc; exit code 1 if one was not."""
+    if len(files) > 1 and (container or specimen or sidecar):
+        raise typer.BadParameter("--container, --specimen and --sidecar are those of one slide")
+    options = {
+        "patient": {"id": patient_id, "name": patient_name, "birth_date": birth_date, "sex": sex},
+        "study": {
+            "instance_uid": study_uid,
+            "accession_number": accession,
+            "date": study_date,
+            "time": study_time,
+            "description": study_description,
+            "referring_physician": referring_physician,
+        },
+        "specimen": {"container": container, "identifier": specimen, "stain": stain},
+        "spacing_um": spacing,
+    }
+    for number in (signal.SIGTERM, signal.SIGHUP):  # so that temporary files are removed
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda n, _: sys.exit(128 + n))
+    store = SlideStore(_connection(configuration, url, user))
+    importer = SlideImporter(store, Converter(), temporary)
+    failed = False
+    for file in files:
+        try:
+            beside = sidecar or slide_sidecar.beside(file)
+            description = slide_sidecar.read(beside if beside.exists() else None, options)
+            summary = importer.import_slide(
+                file,
+                description,
+                with_label=with_label,
+                with_overview=with_overview,
+                progress=lambda text, name=file.name: typer.echo(f"{name}: {text}", err=True),  # type: ignore[misc]
+            )
+        except RouterError as error:
+            failed = True
+            typer.echo(f"{file.name}: {error}\n{error.advice}", err=True)
+            if as_json:
+                typer.echo(json.dumps({"file": file.name, "error": {"reason": str(error), "advice": error.advice}}))
+            continue
+        typer.echo(json.dumps({"file": file.name, **summary.document()}) if as_json else _told(file.name, summary))
+    store.close()
+    if failed:
+        raise typer.Exit(1)
+
+
+def _connection(configuration: Path | None, url: str | None, user: str | None) -> Orthanc:
+    """Orthanc as its configuration says, or as the options do. The password never stands on the command line."""
+    if url is not None:
+        if configuration is not None:
+            raise typer.BadParameter("give either --config or --url")
+        return connect(url, username=user, password=os.environ.get("AIROUTER_PASSWORD"), timeout=_UPLOAD_SECONDS)
+    path = configuration or Path("orthanc.json")
+    document = read(path)
+    config.load(document)  # raises for whatever of it is wrong
+    users = document.get("RegisteredUsers") or {}
+    name = user or next(iter(users), None)
+    secure = bool(document.get("SslEnabled"))
+    return connect(
+        f"{'https' if secure else 'http'}://127.0.0.1:{document.get('HttpPort', 8042)}",
+        username=name,
+        password=users.get(name),
+        certificate=folder_of(path) / str(document.get("SslCertificate", "certificate.pem")) if secure else None,
+        timeout=_UPLOAD_SECONDS,
+    )
+
+
+def _told(name: str, summary: Summary) -> str:
+    spacing = f"{summary.spacing_um:.4g} um" + (" (given)" if summary.spacing_given else "")
+    return "\n".join(
+        [
+            f"{name}: {summary.instances} instances, {summary.new} of them new",
+            f"  study    {summary.study_uid}",
+            f"  series   {summary.series_uid}",
+            f"  levels   {', '.join(summary.levels)}",
+            f"  spacing  {spacing}",
+            f"  stain    {summary.stain or 'not given'}",
+            f"  tiles    {'kept as they were' if summary.tiles_kept else 'encoded anew (JPEG)'}",
+            f"  left out {', '.join(summary.left_out) or 'nothing'}",
+        ]
+    )
+
+
+@app.command()
+def quantize(
+    folder: Annotated[Path, typer.Argument(metavar="MODEL_FOLDER", exists=True, file_okay=False)],
+    images: Annotated[list[Path], typer.Argument(exists=True, help="DICOM files, or folders of them.")],
+    calibrate: Annotated[int, typer.Option(min=FEWEST, help="Most images that ranges are taken from.")] = 128,
+    check: Annotated[int, typer.Option(min=FEWEST, help="Most others that the agreement is measured on.")] = 128,
+    method: Annotated[str, typer.Option(help=f"How ranges are found: {', '.join(METHODS)}.")] = "minmax",
+    seed: Annotated[int, typer.Option(min=0, help="Which images are drawn.")] = 0,
+) -> None:
+    """Make 8-bit weights for a model and keep them if they agree with it; exit code 1 if they do not."""
+    from airouter.services import quantise  # the quantiser is loaded by this command alone
+
+    if method not in METHODS:
+        raise typer.BadParameter(f"must be one of {', '.join(METHODS)}", param_hint="--method")
+    plan = quantise.Plan(calibrate, check, method, seed)
+    made = quantise.make(folder, LocalFiles(images), plan, _track)
+    for reason, count in made.left_out.items():
+        typer.echo(f"left out: {count}, because {reason}", err=True)
+    typer.echo(
+        f"{made.name}: {made.images} images of {made.sets} slides, volumes or photographs; "
+        f"{made.calibrated} to calibrate, {made.checked} others to check"
+    )
+    if made.shows:
+        typer.echo("seen in the check: " + ", ".join(f"{name} in {n}" for name, n in made.shows.items()))
+    before, after = made.seconds
+    typer.echo(f"agreement {made.agreement:.4f} ({made.metric}), the manifest's tolerance is {made.tolerance:g}")
+    typer.echo(
+        f"speed here, one thread: {1 / before:.1f} images/s before, {1 / after:.1f} images/s after, "
+        f"{before / after:.2f} times; {made.bytes[0]:,} and {made.bytes[1]:,} bytes"
+    )
+    if not made.written:
+        typer.echo("refused: the agreement is below the tolerance; nothing was written", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"wrote {', '.join((WEIGHTS, SELFTEST, FILE))}; AIRouter.QuantizedModels takes {made.name!r} into use")
+
+
+def _track(items: Iterable[_Item], total: int, label: str) -> Iterator[_Item]:
+    """A progress bar on standard error where that is a terminal."""
+    with typer.progressbar(items, length=total, label=label, file=sys.stderr) as bar:
+        yield from bar
+
+
 def _repository(document: dict[str, object], configuration: Path) -> ModelRepository:
     settings = config.load(document)
     return ModelRepository(
-        settings.path("models_directory", folder_of(configuration)), configured=settings.execution_providers
+        settings.path("models_directory", folder_of(configuration)),
+        configured=settings.execution_providers,
+        quantized=settings.quantized_models,
     )
 
 

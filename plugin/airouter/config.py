@@ -78,6 +78,9 @@ class Settings(_Strict):
     sweep_interval_seconds: float = Field(default=600.0, gt=0)
     retry_attempts: int = Field(default=40, ge=1, le=1000)
     retry_initial_seconds: float = Field(default=1.0, gt=0, le=3600)
+    import_directory: Annotated[str, Field(min_length=1)] | None = None
+    import_settling_seconds: float = Field(default=10.0, ge=0, le=3600)
+    quantized_models: list[str] = Field(default_factory=list)
     routes: list[RouteSettings] = Field(default_factory=list)
 
     def path(self, setting: str, base: Path) -> Path:

@@ -6,18 +6,24 @@
     ├── ArchiveError
     │   ├── ArchiveUnavailable  transient: Orthanc does not answer (yet)
     │   ├── NotInArchive        the study or instance is gone: nothing is written for it
-    │   └── EvidenceConflict    another object already stands under our UID
+    │   ├── EvidenceConflict    another object already stands under our UID
+    │   └── ImportConflict      the slide is stored already, for another patient, study or container
     ├── JournalError            our own database is damaged, or of a newer version
     │   └── JournalUnavailable  transient: it is locked, or its disk is full
     ├── PixelDataError          stored pixel data cannot be decoded
     ├── ModelError
     │   ├── ManifestError       a model folder is wrong
     │   ├── ModelRefused        weights that must not be loaded: tampered, external data, foreign operators
-    │   └── ModelOutputError    NaN, infinity or an unexpected shape came out
+    │   ├── ModelOutputError    NaN, infinity or an unexpected shape came out
+    │   └── NotQuantizable      no 8-bit weights can be made of this model with these images: nothing was written
     ├── EvidenceError           a DICOM object we made does not conform and was not stored
+    ├── SlideError              a slide that is no DICOM object cannot become one: nothing was stored
+    │   ├── SidecarError        what must be known of it is missing or wrong
+    │   ├── NoRoom              transient: no space for the temporary files
+    │   └── ImportStopped       transient: the router stops
     ├── JobCanceled             an operator canceled the job
     ├── JobOutdated             the model or pipeline that the job was made for was replaced
-    └── StateLocked             another process owns the state folder
+    └── StateLocked             another process owns the state folder, or the import folder
 
 Expected outcomes (a skipped route, an ungradable image) are values, never exceptions.
 A worker retries an error only if its class is `transient`. `advice` says what the operator should do.
@@ -77,6 +83,12 @@ class EvidenceConflict(ArchiveError):
     advice = "Compare the two objects; delete the foreign one and run the job again."
 
 
+class ImportConflict(ArchiveError):
+    """The archive holds this very slide for another patient, study or container, or the study for another patient."""
+
+    advice = "Correct the sidecar, or delete what is stored wrongly in Orthanc and import the slide again."
+
+
 class JournalError(RouterError):
     """Our own database cannot be used: damaged, or written by a newer version of the router."""
 
@@ -118,10 +130,42 @@ class ModelOutputError(ModelError):
     advice = "Do not use this model on such images; report it to whoever made it."
 
 
+class NotQuantizable(ModelError):
+    """8-bit weights cannot be made, or their agreement with the model cannot be measured."""
+
+    advice = "docs/how-to/quantize-a-model.md says what a model and its images must be like."
+
+
 class EvidenceError(RouterError):
     """A DICOM object made from a result does not conform to its IOD."""
 
     advice = "Report it with the job key; nothing was stored."
+
+
+class SlideError(RouterError):
+    """A slide's file is damaged, of a format that is not read, or lacks what every analysis needs."""
+
+    advice = "Check that the file was copied whole and opens in a slide viewer; docs/how-to/import-slides.md has more."
+
+
+class SidecarError(SlideError):
+    """What must be known of a slide is missing or wrong."""
+
+    advice = "Correct the sidecar `<file name>.json` beside the slide, as docs/how-to/import-slides.md says."
+
+
+class NoRoom(SlideError):
+    """There is no space for the temporary files of a conversion."""
+
+    transient = True
+    advice = "Free space on the disk of the temporary files; the slide is tried again."
+
+
+class ImportStopped(SlideError):
+    """The router stops while a slide is converted."""
+
+    transient = True
+    advice = "Nothing to do: the slide is taken up again at the next start."
 
 
 class JobCanceled(RouterError):
@@ -137,9 +181,9 @@ class JobOutdated(RouterError):
 
 
 class StateLocked(RouterError):
-    """Another process holds the lock of the state folder."""
+    """Another process holds the lock of the state folder, or of the import folder."""
 
-    advice = "Stop the other Orthanc or give this one its own AIRouter.StateDirectory."
+    advice = "Stop the other Orthanc or give this one its own AIRouter.StateDirectory and AIRouter.ImportDirectory."
 
 
 def place(error: BaseException) -> str:

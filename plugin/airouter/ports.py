@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -143,6 +144,26 @@ class WorklistEntry:
     study_id: str
     verdict: Verdict
     updated: str
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A slide that is in the archive now, and how many of its instances were not there before."""
+
+    study_uid: str
+    instances: int
+    new: int
+
+
+class SlideImporter(Protocol):
+    """Makes DICOM of a slide's file and stores it."""
+
+    def run(self, file: Path, sidecar: Path) -> Imported:
+        """Import with what the sidecar says; doing it again changes nothing. Raises RouterError, also of type
+        ImportStopped once `stop` was called."""
+
+    def stop(self) -> None:
+        """End the import under way. Safe from any thread."""
 
 
 class Journal(Protocol):

@@ -14,6 +14,8 @@ from airouter.web.services import WebServices
 
 # From a single photograph to a whole slide on a slow machine.
 _SECONDS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600, 1800, 3600)
+# A callback that only sets a flag takes microseconds; from 10 ms on it would be felt by the sender.
+_CALLBACK_SECONDS = (1e-5, 2.5e-5, 1e-4, 2.5e-4, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 1)
 
 
 class Metrics:
@@ -29,8 +31,21 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self._phases = Histogram(
+            "airouter_job_phase_seconds",
+            "Wall time of the phases of jobs: open, analyse, write, store",
+            ["pipeline", "phase"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self._units = Counter(
             "airouter_analysed", "Units (patches, B-scans, images) done by ended jobs", ["unit"], registry=registry
+        )
+        self._on_stored = Histogram(
+            "airouter_on_stored_seconds",
+            "Time the callback OnStoredInstance keeps a thread of Orthanc, from its entry to its return",
+            buckets=_CALLBACK_SECONDS,
+            registry=registry,
         )
         self._findings = Counter("airouter_findings", "Findings of completed jobs", ["pipeline"], registry=registry)
 
@@ -43,6 +58,14 @@ class Metrics:
         if record.progress:
             self._units.labels(record.progress.unit).inc(record.progress.done)
         self._findings.labels(pipeline).inc(findings)
+
+    def took(self, pipeline: str, phase: str, seconds: float) -> None:
+        """Count a phase of a job that ended well."""
+        self._phases.labels(pipeline, phase).observe(seconds)
+
+    def stored(self, seconds: float) -> None:
+        """Count one call of OnStoredInstance. The wait for Python's interpreter lock before it is not known here."""
+        self._on_stored.observe(seconds)
 
     def observe(self, services: WebServices) -> None:
         """Let a scrape also tell how jobs, models and intake stand at that moment."""

@@ -19,11 +19,14 @@ from airouter.web.schemas import (
     DecisionsQuery,
     DecisionsView,
     DecisionView,
+    DroppedSlideView,
     ErrorText,
     ErrorView,
     EvidenceView,
     FindingsView,
     HealthView,
+    ImportsQuery,
+    ImportsView,
     JobDetail,
     JobPath,
     JobsQuery,
@@ -184,6 +187,18 @@ def routes(services: WebServices, metrics: Metrics) -> APIBlueprint:
         if not results and not journal.decisions(path.uid, 1) and not journal.jobs(path.uid, None, 1):
             return problem(404, "the router knows no such study", "GET /ai/decisions lists what it has seen.")
         return _answer(FindingsView.study_of(path.uid, results))
+
+    @api.get("/imports", summary="Slides in the import folder", responses={HTTPStatus.OK: ImportsView})
+    def imports(query: ImportsQuery) -> Response:
+        folder = services.imports()
+        if folder is None:
+            return _answer(ImportsView(enabled=False, reason="no import folder is worked on", slides=[]))
+        problem_ = folder.problem
+        try:
+            slides = [DroppedSlideView.of(slide) for slide in folder.slides(query.limit)]
+        except OSError as error:
+            slides, problem_ = [], problem_ or f"the folder cannot be read: {error.strerror}"
+        return _answer(ImportsView(enabled=True, reason=problem_ or None, slides=slides))
 
     @api.get("/metrics", summary="Figures for Prometheus", responses={HTTPStatus.OK: _TEXT})
     def prometheus() -> Response:

@@ -1,5 +1,6 @@
 """What goes in and comes out of the routes, as pydantic models; the OpenAPI document is made from them."""
 
+import os
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Self
@@ -12,6 +13,7 @@ from airouter.domain.job import JobState
 from airouter.domain.model import Scalar
 from airouter.domain.priority import Priority, Verdict, most_urgent
 from airouter.ports import JobRecord, ResultRecord, StoredEvidence, WorklistEntry
+from airouter.services.importing import DroppedSlide, ImportState
 from airouter.services.request import Request
 from airouter.web.services import ModelStatus, RouterState
 
@@ -36,6 +38,10 @@ class _Input(BaseModel):
 class JobsQuery(_Input):
     study: StudyUid | None = None
     state: Annotated[JobState, BeforeValidator(_state)] | None = None
+    limit: Limit = 100
+
+
+class ImportsQuery(_Input):
     limit: Limit = 100
 
 
@@ -120,6 +126,28 @@ class ModelView(BaseModel):
 
 class ModelsView(BaseModel):
     models: list[ModelView]
+
+
+class DroppedSlideView(BaseModel):
+    """One slide of the import folder. `since`: when it came into this state; if waiting, when it was last written."""
+
+    name: str
+    state: ImportState
+    since: str
+    reason: str | None
+
+    @classmethod
+    def of(cls, slide: DroppedSlide) -> Self:
+        name = os.fsencode(slide.name).decode("utf-8", "replace")  # a file's name is bytes, and need not be text
+        return cls(name=name, state=slide.state, since=slide.since, reason=slide.reason or None)
+
+
+class ImportsView(BaseModel):
+    """The import folder: whether there is one, why it is not worked on, and what lies in it."""
+
+    enabled: bool
+    reason: str | None
+    slides: list[DroppedSlideView]
 
 
 class OrthancView(BaseModel):

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from airouter.domain.job import JobState
 from airouter.ports import Journal
+from airouter.services.importing import DroppedSlide
 from airouter.services.request import Answer, Request
 
 
@@ -75,6 +76,17 @@ class Requests(Protocol):
         """False where the key is unknown or the job has ended already."""
 
 
+class Imports(Protocol):
+    """The watched folder; services.importing.WatchedFolder is one."""
+
+    @property
+    def problem(self) -> str:
+        """Why the folder is not worked on at present, empty where it is."""
+
+    def slides(self, limit: int) -> Sequence[DroppedSlide]:
+        """What lies in it. Raises OSError."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebServices:
     """Everything the routes call; each is asked anew for every request, since the router starts after its routes.
@@ -86,3 +98,4 @@ class WebServices:
     models: Callable[[], Sequence[ModelStatus]]
     journal: Callable[[], Journal | None]
     requests: Callable[[], Requests | None]
+    imports: Callable[[], Imports | None] = lambda: None
