@@ -12,8 +12,9 @@ from pydicom.uid import generate_uid
 
 from airouter.adapters.database import DatabaseJournal
 from airouter.adapters.memory import MemoryArchive
-from airouter.domain.finding import Result
+from airouter.domain.finding import Result, Ungradable
 from airouter.domain.job import Discontinuation, Job, JobState, Source
+from airouter.domain.model import contract
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality
 from airouter.errors import ArchiveError, ArchiveUnavailable, EvidenceConflict, RouterError
@@ -34,13 +35,19 @@ class Bench:
         self.source = volume(STUDY)
         self.id = self.archive.add(self.source)
         (self.study,) = {s.id for s in self.archive.studies(STUDY)}
+        self.phases: list[tuple[str, str]] = []
         self.analyst = Analyst(
             self.archive,
             journal,
             lambda name: SimpleNamespace(model=model(), provider="CPUExecutionProvider"),  # type: ignore[arg-type, return-value]
             now=lambda: datetime.now(UTC),
             interrupted=lambda key: False,
+            took=self._took,
         )
+
+    def _took(self, pipeline: str, phase: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.phases.append((pipeline, phase))
 
     def add(self, key: str, priority: Priority = Priority.ROUTINE, **changes: Any) -> Job:
         (instance,) = (i for i in self.archive.study(self.study).instances if i.id == self.id)
@@ -103,6 +110,27 @@ def test_a_job_that_fails_while_it_stores_leaves_nothing(
     assert count(bench) == 1
 
 
+def test_it_is_told_how_long_each_phase_took(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.add("k")
+    bench.analyst.run("k")
+    assert bench.phases == [("test", phase) for phase in ("open", "analyse", "write", "store")]
+    bench.phases.clear()
+    monkeypatch.setattr(analyse, "open_images", lambda *_: Ungradable("not analysed because it is a test"))
+    bench.add("other")
+    bench.analyst.run("other")
+    assert bench.phases == [("test", "open")]
+    bench.phases.clear()
+
+    def broken(*_: Any) -> Any:
+        raise EvidenceConflict("another stands there")
+
+    monkeypatch.setattr(analyse, "open_images", lambda *_: object())
+    monkeypatch.setattr(bench.archive, "store", broken)
+    bench.add("third")
+    bench.analyst.run("third")
+    assert bench.phases == [("test", phase) for phase in ("open", "analyse", "write")]
+
+
 def test_what_is_stored_stays_where_the_job_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     def away(*_: Any) -> None:
         raise ArchiveUnavailable("HTTP 503")
@@ -152,7 +180,10 @@ def test_the_more_urgent_of_two_jobs_that_end_together_marks_the_study(
     assert bench.archive.marks[bench.study]["priority"] == "STAT"
 
 
-@pytest.mark.parametrize("changes", [{"pipeline": "gone"}, {"pipeline_version": "0"}, {"model_sha256": "cd" * 32}])
+@pytest.mark.parametrize(
+    "changes",
+    [{"pipeline": "gone"}, {"pipeline_version": "0"}, {"model_sha256": "cd" * 32}, {"model_contract": "ef" * 32}],
+)
 def test_a_job_made_for_what_was_replaced_ends_and_says_what_to_do(bench: Bench, changes: dict[str, str]) -> None:
     bench.add(generate_uid(), **changes)
     (record,) = bench.journal.jobs()
@@ -161,3 +192,11 @@ def test_a_job_made_for_what_was_replaced_ends_and_says_what_to_do(bench: Bench,
     assert record.state is JobState.CANCELED
     assert "no longer" in (record.reason or "")
     assert "POST /ai/jobs" in (record.reason or "")
+
+
+@pytest.mark.parametrize("said", ["", contract(model())])
+def test_a_job_made_for_the_model_as_it_is_runs(bench: Bench, said: str) -> None:
+    bench.add("k", model_contract=said)
+    bench.analyst.run("k")
+    record = bench.journal.job("k")
+    assert record is not None and record.state is JobState.COMPLETED

@@ -18,6 +18,7 @@ from airouter import app
 from airouter.adapters.rest import Rest, connect
 from airouter.errors import ArchiveUnavailable, ConfigurationError
 from airouter.web.services import RouterState
+from tests.model_folders import manifest, write
 from tests.orthanc_process import free_port
 
 
@@ -140,3 +141,57 @@ def test_over_https_orthancs_own_certificate_is_trusted_and_no_other(certificate
             Rest(connect(url, certificate=other)).json("/system")
         with pytest.raises(ConfigurationError, match="SslCertificate"):
             connect(url, certificate=own.with_name("missing.pem"))
+
+
+def test_an_import_folder_that_cannot_be_used_is_a_warning_and_the_router_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    port = free_port()
+    plugin = app.Plugin(orthanc(tmp_path, {"Node": "n", "ImportDirectory": "file/import"}, HttpPort=port))
+    with served(port):
+        plugin.on_change(1, 0, "")
+        try:
+            wait(plugin, RouterState.RUNNING)
+            pause = threading.Event()
+            for _ in range(600):
+                if plugin.health().notices:
+                    break
+                pause.wait(0.05)
+            (notice,) = plugin.health().notices
+            assert "AIRouter.ImportDirectory" in notice.reason
+        finally:
+            plugin.on_change(2, 0, "")
+
+
+def test_the_setting_decides_which_weights_a_model_runs_with(tmp_path: Path) -> None:
+    write(tmp_path / "models")
+    write(tmp_path / "models", manifest("other"))
+    port = free_port()
+    plugin = app.Plugin(orthanc(tmp_path, {"Node": "n", "QuantizedModels": ["stub"]}, HttpPort=port))
+    with served(port):
+        plugin.on_change(1, 0, "")
+        try:
+            wait(plugin, RouterState.RUNNING)
+            status = {model.name: model for model in plugin.services().models()}
+        finally:
+            plugin.stop()
+    assert status["other"].usable
+    assert not status["stub"].usable
+    assert "int8.yaml: is missing" in str(status["stub"].reason)
+
+
+def test_the_callback_sets_a_flag_and_touches_nothing_else(tmp_path: Path) -> None:
+    """Orthanc holds a lock of its own and a sender waits while it runs: no archive, no database, no argument read."""
+
+    class Untouchable:
+        def __getattribute__(self, name: str) -> Any:
+            raise AssertionError(f"{name} was asked of the stored instance")
+
+    woken: list[bool] = []
+    plugin = app.Plugin(orthanc(tmp_path, {"Node": "n"}))
+    plugin.on_stored(Untouchable(), "0")  # Orthanc takes in images before the router runs
+    plugin._parts = SimpleNamespace(intake=SimpleNamespace(wake=lambda: woken.append(True)))  # type: ignore[assignment]
+    plugin.on_stored(Untouchable(), "1")
+    plugin._parts = None
+    plugin.stop()
+    assert woken == [True]
+    assert b"airouter_on_stored_seconds_count 2.0" in plugin.metrics.text()

@@ -27,6 +27,7 @@ class ArchiveLog:
     log: list[Change] = field(default_factory=list)
     seq: int = 0
     down: bool = False
+    looks: int = 0
 
     def arrive(self, study: str, one: Instance, *, logged: bool = True) -> None:
         self.content.setdefault(study, []).append(one)
@@ -43,6 +44,7 @@ class ArchiveLog:
         return iter([StudyStamp(s, str(len(c))) for s, c in self.content.items() if uid in (None, f"1.{s}")])
 
     def study(self, id: str) -> Study:
+        self.looks += 1
         if id not in self.content:
             raise NotInArchive(id)
         return Study(id, f"1.{id}", tuple(self.content[id]))
@@ -51,8 +53,10 @@ class ArchiveLog:
 class Queue:
     def __init__(self) -> None:
         self.keys: list[str] = []
+        self.calls = 0
 
     def enqueue(self, job: Job) -> None:
+        self.calls += 1
         if job.key not in self.keys:
             self.keys.append(job.key)
 
@@ -292,3 +296,76 @@ def test_a_database_that_is_away_for_a_moment_at_the_start_does_not_keep_jobs_fr
         intake.stop()
         thread.join(30)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("between", [0.007, 0.1, 0.5])
+def test_a_long_transfer_is_looked_at_a_few_times_and_wholly_in_the_end(house: House, between: float) -> None:
+    intake = house.intake()
+    for n in range(200):
+        house.archive.arrive("7", instance(f"1.{n}"))
+        house.now += between
+        intake.step()
+    looks = house.archive.looks
+    assert looks <= 8 + 200 * between / 4, "as many looks as instances are a cost that grows with the square"
+    assert house.queue.keys, "what came first does not wait for the end"
+    house.now += 1.0
+    intake.step()
+    assert len(house.queue.keys) == house.queue.calls == 200
+    assert house.journal.cursor() == 200
+    assert house.archive.looks <= looks + 1
+
+
+def test_single_arrivals_are_routed_at_once_however_many_came_before(house: House) -> None:
+    intake = house.intake()
+    for n in range(30):
+        house.archive.arrive("7", instance(f"1.{n}"))
+        intake.step()
+        house.now += 10
+        assert len(house.queue.keys) == n + 1
+
+
+def test_a_burst_into_one_study_does_not_hold_back_another(house: House) -> None:
+    intake = house.intake()
+    for n in range(50):
+        house.archive.arrive("7", instance(f"1.{n}"))
+        house.now += 0.02
+        intake.step()
+    house.archive.arrive("8", instance("2"))
+    intake.step()
+    assert [j.job.study_uid for j in house.journal.jobs(study_uid="1.8")] == ["1.8"]
+
+
+def test_looks_that_take_long_are_few(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study of thousands of instances: what it costs to read is a small share of the time it takes to arrive."""
+    intake, healthy, spent = house.intake(), house.archive.study, 0.0
+
+    def study(id: str) -> Study:
+        nonlocal spent
+        spent += 2.0
+        house.now += 2.0
+        return healthy(id)
+
+    monkeypatch.setattr(house.archive, "study", study)
+    began = house.now
+    for n in range(1000):
+        house.archive.arrive("7", instance(f"1.{n}"))
+        house.now += 0.5
+        intake.step()
+    assert spent < 0.15 * (house.now - began)
+
+
+def test_a_job_that_the_queue_did_not_take_is_put_there_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    intake, healthy = house.intake(), house.queue.enqueue
+
+    def enqueue(job: Job) -> None:
+        raise JournalUnavailable("locked")
+
+    monkeypatch.setattr(house.queue, "enqueue", enqueue)
+    house.archive.arrive("7", instance("1"))
+    with pytest.raises(JournalUnavailable):
+        intake.step()
+    monkeypatch.setattr(house.queue, "enqueue", healthy)
+    house.now += 10
+    intake.step()
+    assert len(house.queue.keys) == 1
+    assert house.journal.cursor() == 1

@@ -7,14 +7,15 @@ first of equal objects, and the journal's last step is one transaction.
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from airouter.domain.decision import Decision, Outcome
 from airouter.domain.finding import Finding, Result, Ungradable
 from airouter.domain.job import Discontinuation, Job, JobState, Progress
-from airouter.domain.model import Model
+from airouter.domain.model import Model, contract
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Study
 from airouter.errors import JobCanceled, JobOutdated, NotInArchive, RouterError
@@ -26,12 +27,17 @@ from airouter.services.worklist import publish
 
 log = logging.getLogger(__name__)
 
+# (pipeline, phase, seconds) of a job. Phases: open (headers and levels), analyse (pixels and model), write (building
+# DICOM), store (into the archive). Each is told once it has ended well.
+Phases = Callable[[str, str, float], None]
+
 
 class Analyst:
     """Runs jobs by key.
 
     `predictor` gives the loaded model by name (raises ModelError where it is not usable); `interrupted` says whether a
-    running job must stop now, because an operator canceled it or the process ends.
+    running job must stop now, because an operator canceled it or the process ends; `took` is told how long each phase
+    of a job was.
     """
 
     def __init__(
@@ -42,7 +48,8 @@ class Analyst:
         *,
         now: Callable[[], datetime],
         interrupted: Callable[[str], bool],
-        progress_interval: float = 0.25,
+        progress_interval: float = 1.0,
+        took: Phases = lambda pipeline, phase, seconds: None,
     ) -> None:
         self._archive = archive
         self._journal = journal
@@ -50,6 +57,7 @@ class Analyst:
         self._now = now
         self._interrupted = interrupted
         self._progress_interval = progress_interval
+        self._took = took
         self._completing = threading.Lock()
 
     def run(self, key: str) -> None:
@@ -84,23 +92,31 @@ class Analyst:
         if pipeline is None or pipeline.version != job.pipeline_version:
             raise JobOutdated(f"pipeline {job.pipeline} {job.pipeline_version} is no longer installed")
         predictor = self._predictor(job.model)
-        if predictor.model.sha256 != job.model_sha256:
+        found = predictor.model
+        if found.sha256 != job.model_sha256 or job.model_contract not in ("", contract(found)):
             raise JobOutdated(f"model {job.model} is no longer the one this job was made for")
         self._journal.start(job.key, predictor.provider)
         by_uid = {i.uid: i for i in study.instances}
-        headers = [(by_uid[s.uid], self._archive.header(s.id)) for s in job.sources]
-        images = open_images(job.modality, headers, self._archive.frames)
+        with self._phase(job, "open"):
+            headers = [(by_uid[s.uid], self._archive.header(s.id)) for s in job.sources]
+            images = open_images(job.modality, headers, self._archive.frames)
         outcome: Result | Ungradable
         if isinstance(images, Ungradable):
             outcome = images
         else:
-            outcome = pipeline.run(
-                job, images, predictor, _Sink(self._journal, job, self._interrupted, self._progress_interval)
-            )
+            sink = _Sink(self._journal, job, self._interrupted, self._progress_interval)
+            with self._phase(job, "analyse"):
+                outcome = pipeline.run(job, images, predictor, sink)
         if isinstance(outcome, Ungradable):
             self._ungradable(job, outcome)
             return
         self._publish(job, predictor.model, outcome, {ds.SOPInstanceUID: ds for _, ds in headers})
+
+    @contextmanager
+    def _phase(self, job: Job, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._took(job.pipeline, name, time.perf_counter() - start)
 
     def _check_sources(self, job: Job, study: Study) -> None:
         digests = {i.uid: i.digest for i in study.instances}
@@ -139,17 +155,19 @@ class Analyst:
         self._complete(job, record, outcome.reason)
 
     def _publish(self, job: Job, model: Model, result: Result, sources: Mapping[str, Any]) -> None:
-        written = write(job, model, result, sources, now=self._now())
+        with self._phase(job, "write"):
+            written = write(job, model, result, sources, now=self._now())
         # A store into a deleted study would bring it back as a ghost: check before, verify after.
         self._check_sources(job, self._archive.study(job.study_id))
         stored: list[StoredEvidence] = []
         try:
-            for each in written:
-                ds = each.dataset
-                instance = self._archive.store(ds)
-                stored.append(
-                    StoredEvidence(each.role, ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID, instance)
-                )
+            with self._phase(job, "store"):
+                for each in written:
+                    ds = each.dataset
+                    instance = self._archive.store(ds)
+                    stored.append(
+                        StoredEvidence(each.role, ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID, instance)
+                    )
             record = ResultRecord(
                 job=job.key,
                 study_uid=job.study_uid,

@@ -10,18 +10,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from airouter.domain.completeness import SETTLING_TIME
 from airouter.domain.job import JobState
 from airouter.errors import NotInArchive, RouterError, place
+from airouter.pipelines.parallel import yield_to_archive
 from airouter.ports import Archive, JobQueue, Journal, StudyStamp
 from airouter.services.routing import Router
 
 log = logging.getLogger(__name__)
+_T = TypeVar("_T")
 _AFTER_A_DEFECT = 10.0  # s
 _POLL = 1.0  # s between two looks at the change log where nothing wakes us
 _POLL_PENDING = 0.25  # s, while a study waits for its quiet time
-_GATHER = 0.1  # s: the instances of one burst are looked at together, not one by one while more arrive
+# s. The instances of one burst are looked at together once it pauses, not one by one while more arrive: what the intake
+# asks Orthanc for, and what it writes, would slow down the very transfer. A burst that does not end is looked at all
+# the same, at this distance.
+_PAUSE, _LONGEST_BURST = 0.2, 2.0
+# A look at a study reads the list of all that it holds, so that looking with every turn of a transfer would cost the
+# square of its length. While instances keep arriving the second look is free and the pause before each further one is
+# doubled from the shorter to the longer; and looks take at most this share of the time, however large the study is.
+_SHORT_PAUSE, _LONG_PAUSE = 0.25, 4.0
+_SHARE = 0.1
+_REMEMBERED = 10_000  # jobs known to be in the queue, and studies that were looked at
 # In one turn at most so many changes and studies of a sweep: on a large archive new arrivals do not wait for the old.
 _CHANGES_A_TURN = 1000
 _SWEPT_A_TURN = 1000
@@ -40,6 +52,16 @@ class _Pending:
     judged: tuple[float, bool, bool, bool] | None = None  # `last`, settled, quiet and final when it was routed last
     failures: int = 0
     not_before: float = 0.0  # after a failure
+
+
+@dataclass(slots=True)
+class _Pace:
+    """How often a study that is still arriving is looked at; it outlives its `_Pending`, which a look may settle."""
+
+    uid: str
+    next_look: float = 0.0
+    pause: float = 0.0
+    touched: float = 0.0  # the latest arrival that a look has seen
 
 
 class Intake:
@@ -66,7 +88,10 @@ class Intake:
         self._sweep_interval = sweep_interval
         self._clock = clock
         self._pending: dict[str, _Pending] = {}
+        self._paces: dict[str, _Pace] = {}
+        self._queued: dict[str, None] = {}  # keys in the order in which they were put into the queue by this process
         self._seen = journal.cursor()
+        self._reached = self._seen  # what the journal's cursor is known to be
         self._next_sweep = clock()
         self._sweep: Iterator[StudyStamp] | None = None  # where the sweep under way stands
         self._wake = threading.Event()
@@ -95,6 +120,7 @@ class Intake:
 
     def run(self) -> None:
         """Reconcile, then loop until `stop`: what does not answer is waited for, what else fails is tried again."""
+        yield_to_archive()
         reconciled = False
         while not self._stop.is_set():
             self._wake.clear()
@@ -111,7 +137,15 @@ class Intake:
                 log.error("intake: internal error %s at %s; trying again", type(error).__name__, place(error))
                 delay = _AFTER_A_DEFECT
             if self._wake.wait(delay):
-                self._stop.wait(_GATHER)
+                self._gather()
+
+    def _gather(self) -> None:
+        """Wait until a burst pauses, or has gone on for long."""
+        end = time.monotonic() + _LONGEST_BURST
+        while not self._stop.is_set():
+            self._wake.clear()
+            if not self._wake.wait(min(_PAUSE, max(0.0, end - time.monotonic()))):
+                return
 
     def step(self) -> float:
         """Read new changes, sweep if due, settle what is ready; seconds until the next turn is needed.
@@ -127,7 +161,9 @@ class Intake:
         for study_id, pending in list(self._pending.items()):
             if self._stop.is_set():
                 break
-            if now >= pending.not_before and self._consider_safely(study_id, pending, now):
+            if not self._may_look(study_id, pending, now):
+                continue
+            if self._consider_safely(study_id, pending, now):
                 del self._pending[study_id]
         self._advance()
         if more:
@@ -166,6 +202,24 @@ class Intake:
         self._next_sweep = now + self._sweep_interval
         return False
 
+    def _may_look(self, study_id: str, pending: _Pending, now: float) -> bool:
+        """Not so soon after a failure or, while it keeps arriving, after the last look; at once where it rests."""
+        if now < pending.not_before:
+            return False
+        pace = self._paces.get(study_id)
+        return pace is None or now >= pace.next_look or now - pending.last >= SETTLING_TIME
+
+    def _looked(self, study_id: str, uid: str, pending: _Pending, now: float) -> None:
+        pace = self._paces.pop(study_id, None) or _Pace(uid)
+        _forget_oldest(self._paces)
+        self._paces[study_id] = pace
+        if pending.last != pace.touched:  # it goes on arriving, or begins to again
+            rested = pending.last - pace.touched >= max(SETTLING_TIME, 2 * pace.pause)
+            pace.pause = 0.0 if rested else min(_LONG_PAUSE, max(_SHORT_PAUSE, 2 * pace.pause))
+            pace.touched = pending.last
+        ended = self._clock()
+        pace.next_look = ended + max(pace.pause, (ended - now) / _SHARE)
+
     def _consider_safely(self, study_id: str, pending: _Pending, now: float) -> bool:
         try:
             return self._consider(study_id, pending, now)
@@ -182,12 +236,15 @@ class Intake:
         situation = (pending.last, settled, quiet, final)
         if pending.judged == situation:
             return False
+        began = self._clock()
         try:
-            uid = self._archive.study(study_id).uid
+            known = self._paces.get(study_id)
+            uid = known.uid if known else self._archive.study(study_id).uid
             # The stamp is read before the content that is judged: what arrives in between changes it again.
             stamp = next((s.stamp for s in self._archive.studies(uid) if s.id == study_id), None)
             study = self._archive.study(study_id)
         except NotInArchive:
+            self._paces.pop(study_id, None)
             return True
         ours = self._journal.ours([i.uid for i in study.instances])
         routed = self._router.route(study, ours=ours, quiet=quiet, settled=settled, final=final)
@@ -195,7 +252,11 @@ class Intake:
         for job in routed.jobs:
             if self._journal.add(job):
                 log.info("job %s: %s with %s", job.key[:12], job.pipeline, job.model)
-            self._queue.enqueue(job)
+            if job.key not in self._queued:  # again and again it would be without effect, but not without cost
+                self._queue.enqueue(job)
+                _forget_oldest(self._queued)
+                self._queued[job.key] = None
+        self._looked(study_id, uid, pending, began)
         if routed.waiting:
             pending.judged = situation
             return False
@@ -205,4 +266,13 @@ class Intake:
 
     def _advance(self) -> None:
         unsettled = min((p.seq for p in self._pending.values()), default=self._seen + 1)
-        self._journal.advance(min(unsettled - 1, self._seen))
+        reached = min(unsettled - 1, self._seen)
+        if reached != self._reached:
+            self._journal.advance(reached)
+            self._reached = reached
+
+
+def _forget_oldest(known: dict[str, _T]) -> None:
+    """Make room for one more."""
+    while len(known) >= _REMEMBERED:
+        del known[next(iter(known))]

@@ -22,8 +22,18 @@ def problems(document: Mapping[str, Any], models: Mapping[str, Model | None]) ->
     """
     found = config.problems(document)
     if not found:
-        found = route_problems(config.load(document), models)
+        settings = config.load(document)
+        found = [*_quantized_problems(settings, models), *route_problems(settings, models)]
     return found
+
+
+def _quantized_problems(settings: Settings, models: Mapping[str, Model | None]) -> list[ConfigurationError]:
+    known = ", ".join(sorted(models)) or "none"
+    return [
+        ConfigurationError(f"{SECTION}.QuantizedModels[{n}]", f"there is no model {name!r}; there are {known}")
+        for n, name in enumerate(settings.quantized_models)
+        if name not in models
+    ]
 
 
 def route_problems(settings: Settings, models: Mapping[str, Model | None]) -> list[ConfigurationError]:
@@ -50,6 +60,6 @@ def route_problems(settings: Settings, models: Mapping[str, Model | None]) -> li
             found.append(ConfigurationError(f"{path}.Match.Modality", reason))
         if wrong := unusable(pipeline.parameters, route.parameters):
             found.append(ConfigurationError(f"{path}.Parameters", wrong))
-        elif model is not None and (misfit := problem(pipeline, model)):
+        elif model is not None and (misfit := problem(pipeline, model, route.parameters)):
             found.append(ConfigurationError(f"{path}.Model", misfit))
     return found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from airouter.domain.completeness import Incomplete, Nothing, integer, judge, volume_levels
 from airouter.domain.decision import Clause, Decision, Outcome
 from airouter.domain.job import Job, Source, job_key
-from airouter.domain.model import Model
+from airouter.domain.model import Model, contract
 from airouter.domain.route import Route, explain, matches
 from airouter.domain.study import ImageSet, Instance, Modality, Study
 from airouter.evidence.identity import MANUFACTURER
@@ -111,7 +111,7 @@ class Router:
                 images,
                 pipeline=pipeline.name,
                 pipeline_version=pipeline.version,
-                model_sha256=model.sha256,
+                model=model,
                 parameters=parameters,
             ),
             study_id=images.study_id,
@@ -127,6 +127,7 @@ class Router:
             parameters=parameters,
             route=route.name,
             priority=route.priority,
+            model_contract=contract(model),
         )
 
 
