@@ -118,7 +118,11 @@ class OrthancProcess:
     def rest(self) -> httpx.Client:
         """A client with `url` as base and the credentials of the test user."""
         if self._rest is None:
-            self._rest = httpx.Client(base_url=self.url, auth=(USER, PASSWORD), timeout=30, trust_env=False)
+            # Orthanc closes a connection after a second without a request: one about that old must not be used again.
+            limits = httpx.Limits(keepalive_expiry=0.4)
+            self._rest = httpx.Client(
+                base_url=self.url, auth=(USER, PASSWORD), timeout=30, trust_env=False, limits=limits
+            )
         return self._rest
 
     @property
