@@ -7,9 +7,12 @@ from typing import Any
 import pytest
 
 from airouter import config
+from airouter.domain import codes
+from airouter.domain.model import Head, HeadKind, ModelClass
 from airouter.domain.priority import Priority
 from airouter.errors import ConfigurationError
 from airouter.services.preflight import problems as preflight
+from tests import samples
 
 ROOT = Path(__file__).parents[2]
 ROUTE = {"Name": "r", "Pipeline": "p", "Model": "m", "Match": {"Modality": "SM"}}
@@ -155,3 +158,15 @@ def test_a_route_whose_modality_its_pipeline_does_not_read_is_impossible(stated:
     route = {"Name": "r", "Pipeline": "nuclear-positivity", "Model": "m", "Match": {"Modality": stated}}
     found = preflight(document(Routes=[route]), {"m": None})
     assert [p.path for p in found] == ([] if sound else ["AIRouter.Routes[0].Match.Modality"])
+
+
+def test_what_a_route_sets_is_weighed_together_with_what_the_model_has() -> None:
+    """Each parameter alone may be sound and the rule they make not."""
+    classes = (ModelClass("tumour", codes.NEOPLASM),)
+    tiles = samples.model(head=Head(HeadKind.CLASSIFICATION, "y", classes=classes))
+    for parameters, sound in (({"high_percent": 5}, False), ({"high_percent": 5, "high_class": 1}, True)):
+        route = {**ROUTE, "Pipeline": "slide-classification", "Parameters": parameters}
+        found = preflight(document(Routes=[route]), {"m": tiles})
+        assert [(p.path, "needs high_class" in p.reason) for p in found] == (
+            [] if sound else [("AIRouter.Routes[0].Model", True)]
+        )

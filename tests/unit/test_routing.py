@@ -2,8 +2,20 @@
 
 from dataclasses import replace
 
+from airouter.domain import codes
 from airouter.domain.decision import Outcome
-from airouter.domain.model import Fit, Head, HeadKind, Model, ModelClass, ModelInput, Reads
+from airouter.domain.model import (
+    Activation,
+    Fit,
+    Head,
+    HeadKind,
+    Model,
+    ModelClass,
+    ModelInput,
+    Padding,
+    Reads,
+    contract,
+)
 from airouter.domain.route import Condition, Route
 from airouter.domain.study import Instance, Modality, Study
 from airouter.evidence.identity import MANUFACTURER
@@ -100,6 +112,24 @@ def test_the_key_follows_bytes_weights_and_parameters_and_nothing_else() -> None
     changed_parameters = route(study(instance("1")), replace(ROUTE, parameters={"min_pixels": 300})).jobs[0]
     assert one.key == again.key
     assert len({j.key for j in (one, changed_bytes, changed_weights, changed_parameters)}) == 4
+
+
+def test_the_key_follows_what_the_manifest_says_of_input_and_head() -> None:
+    def key(**changes: object) -> str:
+        return route(study(instance("1")), using=replace(MODEL, **changes)).jobs[0].key  # type: ignore[arg-type]
+
+    image, head = MODEL.input, MODEL.head
+    changed = [
+        key(input=replace(image, icc=True)),
+        key(input=replace(image, mean=(0.5, 0.5, 0.5))),
+        key(input=replace(image, padding=Padding("edge"))),
+        key(head=replace(head, activation=Activation.SIGMOID)),
+        key(head=replace(head, classes=(replace(CLASSES[0], threshold=0.4), *CLASSES[1:]))),
+        key(head=replace(head, classes=(replace(CLASSES[0], code=codes.TISSUE), *CLASSES[1:]))),
+    ]
+    assert len({key(), *changed}) == 1 + len(changed)
+    assert route(study(instance("1"))).jobs[0].model_contract == contract(MODEL)
+    assert key(title="Another", version="2.0.0", description="Other words") == key()
 
 
 def test_a_header_that_cannot_be_read_is_a_skip_with_the_reason() -> None:

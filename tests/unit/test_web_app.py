@@ -35,6 +35,7 @@ GETS = (
     "/ai/decisions",
     "/ai/worklist",
     f"/ai/studies/{STUDY}/findings",
+    "/ai/imports",
     "/ai/metrics",
     "/ai/openapi.json",
 )
@@ -370,6 +371,7 @@ def test_metrics(fake: Fake) -> None:
         ),
         findings=2,
     )
+    metrics.took("nuclear-positivity", "write", 1.5)
     answer = client.get("/ai/metrics")
     assert answer.mimetype == "text/plain"
     lines = answer.text.splitlines()
@@ -378,6 +380,7 @@ def test_metrics(fake: Fake) -> None:
         'airouter_jobs{state="IN PROGRESS"} 1.0',
         'airouter_jobs{state="SCHEDULED"} 0.0',
         'airouter_job_seconds_sum{pipeline="nuclear-positivity",state="COMPLETED"} 7.0',
+        'airouter_job_phase_seconds_sum{phase="write",pipeline="nuclear-positivity"} 1.5',
         'airouter_analysed_total{unit="patches"} 40.0',
         'airouter_findings_total{pipeline="nuclear-positivity"} 2.0',
         'airouter_model_usable{model="broken",version=""} 0.0',
