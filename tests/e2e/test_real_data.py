@@ -81,7 +81,7 @@ def test_a_slide_level_of_29_um_is_too_coarse_for_nuclei(router: RouterProcess, 
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("sm_image_grayscale", "monochrome"),
+        ("sm_image_grayscale", "not brightfield"),
         ("sm_image_jpegls", "no tissue"),
         ("sm_image_jpegls_nobot", "no tissue"),
     ],
