@@ -6,7 +6,6 @@ records name the weights that ran.
 """
 
 import hashlib
-import json
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from airouter.domain.model import Model
+from airouter.domain.model import contract as contract_of
 from airouter.errors import ManifestError, ModelRefused, NotQuantizable
 from airouter.inference import manifest, weights
 from airouter.inference.fidelity import METRICS, Metric
@@ -86,11 +86,11 @@ class Variant:
 def contract(keys: ManifestKeys) -> str:
     """SHA-256 of everything in a manifest that decides numbers and decisions: another one needs another check.
 
-    Defaults are left out, so that a key that a later version adds changes nothing.
+    As `airouter.domain.model.contract`, but for the codes of the classes, which decide neither.
     """
-    head = keys.head.model_dump(mode="json", exclude_defaults=True, exclude={"classes": {"__all__": {"code"}}})
-    said = {"input": keys.input.model_dump(mode="json", exclude_defaults=True), "head": head}
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    model = manifest.model_of(keys)
+    classes = tuple(replace(each, code=None) for each in model.head.classes)
+    return contract_of(replace(model, head=replace(model.head, classes=classes)))
 
 
 def tolerance(keys: ManifestKeys) -> float:
