@@ -6,10 +6,8 @@ prediction for the last tissue patch; writing the result as DICOM is told beside
 changes from round to round. What both answer for each patch is compared, so that nobody measures nonsense.
 """
 
-import itertools
 import shutil
 import statistics
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +28,7 @@ from airouter.inference import preprocess
 from airouter.inference.repository import ModelRepository
 from airouter.inference.session import Session
 from airouter.pipelines import PIPELINES
-from benchmark import models, slides
+from benchmark import crew, models, slides
 from benchmark.archive import PIPELINE, Analysis, Archive
 from benchmark.figure import Figure, Options
 from benchmark.process import Child
@@ -244,25 +242,10 @@ def limit(count: int, threads: int) -> float:
     ((session, held),) = _prepared
     batch = session.model.input.batch
     batches = [min(batch, count - start) for start in range(0, count, batch)]
-    takes = itertools.count()
     whole = max(1, len(held) // batch)
-    failures: list[BaseException] = []
 
-    def work() -> None:
-        try:
-            while (number := next(takes)) < len(batches):
-                start = number % whole * batch
-                session.run(held[start : start + batches[number]])
-        except BaseException as error:  # noqa: BLE001 - told to whoever started this thread
-            failures.append(error)
+    def work(number: int) -> None:
+        start = number % whole * batch
+        session.run(held[start : start + batches[number]])
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    begin = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    seconds = time.perf_counter() - begin
-    if failures:
-        raise failures[0]
-    return count / seconds
+    return count / crew.seconds(work, len(batches), threads)

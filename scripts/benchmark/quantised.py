@@ -4,11 +4,8 @@ Time runs from the slide's files to the prediction of the last tissue patch: sli
 What a network with random weights answers means nothing; that both answer alike is told beside the speed.
 """
 
-import itertools
 import shutil
 import statistics
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -21,7 +18,7 @@ from airouter.inference.repository import ModelRepository
 from airouter.ports import Predictor
 from airouter.services import quantise
 from airouter.services.pictures import Picture, pictures_for
-from benchmark import models, slides
+from benchmark import crew, models, slides
 from benchmark.figure import Figure, Options
 
 GROUP: Final = "quantised"
@@ -113,23 +110,8 @@ def rate(predictor: Predictor, pictures: Sequence[Picture], threads: int) -> flo
     """Patches per second: each thread takes the next batch, reads it and runs it."""
     size = predictor.model.input.batch
     batches = [pictures[start : start + size] for start in range(0, len(pictures), size)]
-    takes = itertools.count()
-    failures: list[BaseException] = []
 
-    def work() -> None:
-        try:
-            while (number := next(takes)) < len(batches):
-                predictor.predict([picture() for picture in batches[number]])
-        except BaseException as error:  # noqa: BLE001 - told to whoever started this thread
-            failures.append(error)
+    def work(number: int) -> None:
+        predictor.predict([picture() for picture in batches[number]])
 
-    workers = [threading.Thread(target=work) for _ in range(threads)]
-    begin = time.perf_counter()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    seconds = time.perf_counter() - begin
-    if failures:
-        raise failures[0]
-    return len(pictures) / seconds
+    return len(pictures) / crew.seconds(work, len(batches), threads)

@@ -122,13 +122,12 @@ class _Case:
 
         from airouter.domain import codes
         from airouter.domain.finding import Result
-        from airouter.domain.job import Job, Source
-        from airouter.domain.model import Head, HeadKind, Model, ModelClass, ModelInput, Reads
+        from airouter.domain.job import Source
         from airouter.domain.priority import Priority, Verdict
-        from airouter.domain.study import Modality
         from airouter.evidence.identity import Identity
         from airouter.evidence.source import header
         from phantoms import dicom
+        from tests import samples
 
         self.group = group
         white = np.full((64, 64, 3), 230, np.uint8)
@@ -137,33 +136,14 @@ class _Case:
         self.side = size if group == SEG else 65_536
         self.level.TotalPixelMatrixRows = self.level.TotalPixelMatrixColumns = self.side
         uid = str(self.level.SOPInstanceUID)
-        self.model = model = Model(
-            name="demo",
-            version="1.0.0",
-            title="Demo",
-            manufacturer="Orthanc AI Router project",
-            licence="CC0-1.0",
-            intended_use="demonstration",
-            description="",
-            sha256="ab" * 32,
-            reads=Reads(Modality.SM),
-            input=ModelInput("x", "NCHW", 3, "RGB", (256, 256)),
-            head=Head(HeadKind.SEGMENTATION, "y", classes=(ModelClass("nucleus"),)),
-        )
-        self.job = Job(
+        self.model = samples.model()
+        self.job = samples.job(
             key="writing",
-            study_id="study",
             study_uid=str(self.level.StudyInstanceUID),
             series_uid=str(self.level.SeriesInstanceUID),
-            modality=Modality.SM,
             sources=(Source(uid, uid, "0"),),
-            pipeline="benchmark",
-            pipeline_version="1",
-            model=model.name,
-            model_version=model.version,
-            model_sha256=model.sha256,
         )
-        self.identity = Identity(self.job, model, Result((), Verdict(Priority.ROUTINE, "")), _NOW)
+        self.identity = Identity(self.job, self.model, Result((), Verdict(Priority.ROUTINE, "")), _NOW)
         self.codes = codes
         if group == SEG:
             self.mask = _blobs(size)
