@@ -58,6 +58,7 @@ class RouteSettings(_Strict):
     pipeline: str = Field(min_length=1)
     model: str = Field(min_length=1)
     match: dict[str, Any] = Field(min_length=1)
+    companions: dict[str, str] = Field(default_factory=dict)
     parameters: dict[str, Scalar] = Field(default_factory=dict)
     priority: Annotated[Priority, BeforeValidator(_priority)] = Priority.ROUTINE
 
@@ -174,6 +175,7 @@ def _route(route: RouteSettings, path: str) -> Route:
         conditions=conditions,
         parameters=route.parameters,
         priority=route.priority,
+        companions=route.companions,
     )
 
 

@@ -111,9 +111,11 @@ def test_the_job_overrides_the_manifest_and_the_manifest_the_default():
 def test_every_parameter_is_documented_with_its_default():
     from pathlib import Path
 
-    text = (Path(__file__).resolve().parents[2] / "docs/reference/pipelines.md").read_text()
+    reference = Path(__file__).resolve().parents[2] / "docs/reference"
+    text = "\n## ".join((reference / page).read_text() for page in ("pipelines.md", "pathology.md"))
     for pipeline in PIPELINES.values():
         section = text.split(f"## {pipeline.name}")[1].split("\n## ")[0]
         for parameter in pipeline.parameters:
-            default = "none" if parameter.default is None else f"{parameter.default:g}"
+            default = "none" if parameter.default is None else f"{parameter.default}"
+            default = f"{parameter.default:g}" if isinstance(parameter.default, float | int) else default
             assert f"| `{parameter.name}` | {default} | {parameter.unit} |" in section

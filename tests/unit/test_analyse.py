@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from pydicom.uid import generate_uid
 from airouter.adapters.database import DatabaseJournal
 from airouter.adapters.memory import MemoryArchive
 from airouter.domain.finding import Result, Ungradable
-from airouter.domain.job import Discontinuation, Job, JobState, Source
+from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Source
 from airouter.domain.model import contract
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality
@@ -82,6 +83,16 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     journal = DatabaseJournal(f"sqlite:///{tmp_path / 'j.sqlite'}")
     yield Bench(journal)
     journal.close()
+
+
+def test_a_companion_that_changed_ends_the_job_as_outdated(bench: Bench) -> None:
+    same, other = ModelReference.of(model()), replace(ModelReference.of(model()), sha256="cd" * 32)
+    bench.analyst.run(bench.add("fits", companions={"tissue": same}).key)
+    bench.analyst.run(bench.add("changed", companions={"tissue": other}).key)
+    (fits, changed) = (bench.journal.job(key) for key in ("fits", "changed"))
+    assert fits is not None and fits.state is JobState.COMPLETED
+    assert changed is not None and changed.state is JobState.CANCELED
+    assert changed.reason is not None and "demo, its tissue, is no longer the one" in changed.reason
 
 
 def count(bench: Bench) -> int:

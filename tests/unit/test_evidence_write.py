@@ -615,3 +615,18 @@ def test_a_cell_without_a_value_is_padding_and_outside_of_the_mapped_range() -> 
         mapping = next(e.value[0] for e in ds.iterall() if e.keyword == "RealWorldValueMappingSequence")
         assert mapping.DoubleFloatRealWorldValueFirstValueMapped == (10.0 if known else 0.0)
         assert mapping.DoubleFloatRealWorldValueLastValueMapped == (14.0 if known else 0.0)
+
+
+def test_every_model_of_a_job_is_named_in_every_object() -> None:
+    sources = samples.slide_phantom()
+    main, tissue = samples.model(), replace(samples.model("cd" * 32), name="tissue")
+    made = samples.slide_result(sources)
+    result = replace(made, findings=tuple(replace(f, method=codes.SALIENCY) for f in made.findings))
+    written = write(samples.job(sources), main, result, sources, now=samples.NOW, companions={"tissue": tissue})
+    for each in written:
+        named = [item for item in each.dataset.ContributingEquipmentSequence if item.get("DeviceUID")]
+        assert [item.DeviceUID for item in named] == [device_uid(main), device_uid(tissue)]
+        assert_conformant(stored(each.dataset))
+    text = next(each.dataset for each in written if each.role == "report").to_json()
+    assert f"companion tissue=tissue {tissue.version}, onnx_sha256 {tissue.sha256}" in text
+    assert "Measurement Method" in text and "Saliency" in text

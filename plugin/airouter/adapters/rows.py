@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airouter.domain.decision import Clause, Decision, Outcome
-from airouter.domain.job import Discontinuation, Job, JobState, Progress, Source
+from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Progress, Source
 from airouter.domain.priority import Priority
 from airouter.domain.study import Modality
 from airouter.ports import JobRecord
@@ -29,6 +29,7 @@ def job_content(job: Job) -> dict[str, Any]:
     """Plain JSON values of a job."""
     content = dataclasses.asdict(job)
     content["parameters"] = dict(job.parameters)
+    content["companions"] = {role: dataclasses.asdict(each) for role, each in job.companions.items()}
     return content
 
 
@@ -38,6 +39,9 @@ def job_of(content: Mapping[str, Any]) -> Job:
     fields["modality"] = Modality(fields["modality"])
     fields["priority"] = Priority(fields["priority"])
     fields["sources"] = tuple(Source(**source) for source in fields["sources"])
+    fields["companions"] = {
+        role: ModelReference(**each) for role, each in fields.get("companions", {}).items()
+    }  # none in a row of an earlier version
     return Job(**fields)
 
 

@@ -115,6 +115,8 @@ BILATERAL: Final = Code("51440002", "SCT", "Bilateral")  # CID 244
 PRESENT: Final = Code("52101004", "SCT", "Present")  # CID 240
 ABSENT: Final = Code("272519000", "SCT", "Absent")  # CID 240
 UNDETERMINED: Final = Code("373068000", "SCT", "Undetermined")  # CID 240
+POSITIVE: Final = Code("10828004", "SCT", "Positive")  # CID 250
+NEGATIVE: Final = Code("260385009", "SCT", "Negative")  # CID 250
 YES: Final = Code("373066001", "SCT", "Yes")
 NO: Final = Code("373067005", "SCT", "No")
 AUTOMATED: Final = Code("8359006", "SCT", "Automated")
@@ -171,6 +173,22 @@ ETDRS_FIELDS: Final[Mapping[str, Code]] = {
     "outer temporal": ETDRS_OUTER_TEMPORAL,
 }
 
+# --- LOINC: HER2 (HL7 US breast cancer guide), ER and PR (HL7 mCODE guide; percentages: cancer registry guide CH CRL of ---
+# --- HL7 Switzerland), PD-L1 (LOINC, mCODE guide) ---
+
+ER_INDEX: Final = Code("85329-1", "LN", "Cells.ER/100 cells in Breast cancer specimen by Immune stain")
+PR_INDEX: Final = Code("85325-9", "LN", "Cells.PR/100 cells in Breast cancer specimen by Immune stain")
+ER_STATUS: Final = Code("85337-4", "LN", "ER Ag [Presence] in Breast cancer specimen by Immune stain")
+PR_STATUS: Final = Code("85339-0", "LN", "PR Ag [Presence] in Breast cancer specimen by Immune stain")
+HER2_SCORE: Final = Code("85319-2", "LN", "HER2 [Presence] in Breast cancer specimen by Immune stain")
+# "Cells.HER2 uniform intense membrane staining/cells in Breast cancer specimen by Immune stain": the cells of 3+.
+HER2_INTENSE: Final = Code("85328-3", "LN", "Cells.HER2 uniform intense membrane staining/100 cells")
+PD_L1_TPS: Final = Code("83053-9", "LN", "Cells.PD-L1/100 viable tumor cells in Tissue by Immune stain")
+
+# --- NCI Thesaurus: in the molecular tumour board guide of the German Medical Informatics Initiative ---
+
+PD_L1_CPS: Final = Code("C176582", "NCIt", "PD-L1 Combined Positive Score")
+
 # --- RadLex (CID 7036 image quality, CID 7035 actionable findings), in pydicom's dictionary or PS3.16 ---
 
 DIAGNOSTIC_QUALITY: Final = Code("RID12", "RADLEX", "Diagnostic quality")
@@ -218,9 +236,35 @@ POSITIVE_NUCLEUS: Final = Code("POSITIVE-NUCLEUS", PRIVATE_SCHEME, "Immunopositi
 NEGATIVE_NUCLEUS: Final = Code("NEGATIVE-NUCLEUS", PRIVATE_SCHEME, "Immunonegative nucleus")
 MEAN_DAB_OD: Final = Code("MEAN-DAB-OD", PRIVATE_SCHEME, "Mean optical density of DAB")
 HOTSPOT: Final = Code("HOTSPOT", PRIVATE_SCHEME, "Region of highest positive fraction")
+POSITIVE_HOTSPOT: Final = Code("POSITIVE-HOTSPOT", PRIVATE_SCHEME, "Window with most positive nuclei")
+ER_LOW_POSITIVE: Final = Code("ER-LOW-POSITIVE", PRIVATE_SCHEME, "Estrogen receptor low positive")
+H_SCORE: Final = Code("H-SCORE", PRIVATE_SCHEME, "H-score")
+METHOD_NUCLEAR: Final = Code("METHOD-NUCLEAR", PRIVATE_SCHEME, "Nuclear positivity by mean DAB density of nuclei")
+METHOD_MEMBRANE: Final = Code("METHOD-MEMBRANE", PRIVATE_SCHEME, "Membrane scoring by DAB density on rays from nuclei")
+MEMBRANE_0: Final = Code("MEMBRANE-0", PRIVATE_SCHEME, "Cell without membrane staining")
+MEMBRANE_1: Final = Code("MEMBRANE-1", PRIVATE_SCHEME, "Cell with faint or incomplete membrane staining")
+MEMBRANE_2: Final = Code("MEMBRANE-2", PRIVATE_SCHEME, "Cell with weak to moderate complete membrane staining")
+MEMBRANE_3: Final = Code("MEMBRANE-3", PRIVATE_SCHEME, "Cell with strong complete membrane staining")
+MEMBRANE_0_SHARE: Final = Code("MEMBRANE-0-SHARE", PRIVATE_SCHEME, "Share of cells without membrane staining")
+MEMBRANE_1_SHARE: Final = Code("MEMBRANE-1-SHARE", PRIVATE_SCHEME, "Share of cells with faint or incomplete staining")
+MEMBRANE_2_SHARE: Final = Code("MEMBRANE-2-SHARE", PRIVATE_SCHEME, "Share of cells with weak to moderate full staining")
+MEMBRANE_3_SHARE: Final = Code("MEMBRANE-3-SHARE", PRIVATE_SCHEME, "Share of cells with strong complete staining")
+MEMBRANE_STAINED: Final = Code("MEMBRANE-STAINED", PRIVATE_SCHEME, "Share of cells with any membrane staining")
+MEMBRANE_OD: Final = Code("MEMBRANE-OD", PRIVATE_SCHEME, "Mean optical density of DAB in the stained membrane")
+MEMBRANE_COMPLETE: Final = Code("MEMBRANE-EXTENT", PRIVATE_SCHEME, "Stained share of the circumference of a cell")
+STAINED_COUNT: Final = Code("STAINED-COUNT", PRIVATE_SCHEME, "Number of cells with membrane staining")
+IMMUNE_COUNT: Final = Code("IMMUNE-COUNT", PRIVATE_SCHEME, "Number of immune cells that count for the score")
+IMMUNE_STAINED: Final = Code("IMMUNE-STAINED", PRIVATE_SCHEME, "Number of stained immune cells among them")
+HER2_0: Final = Code("HER2-0", PRIVATE_SCHEME, "HER2 immunohistochemistry score 0")
+HER2_1: Final = Code("HER2-1", PRIVATE_SCHEME, "HER2 immunohistochemistry score 1+")
+HER2_2: Final = Code("HER2-2", PRIVATE_SCHEME, "HER2 immunohistochemistry score 2+")
+HER2_3: Final = Code("HER2-3", PRIVATE_SCHEME, "HER2 immunohistochemistry score 3+")
 TISSUE_AREA: Final = Code("TISSUE-AREA", PRIVATE_SCHEME, "Analysed tissue area")
 TISSUE_SHARE: Final = Code("TISSUE-SHARE", PRIVATE_SCHEME, "Share of the analysed tissue")
 PATCH_COUNT: Final = Code("PATCH-COUNT", PRIVATE_SCHEME, "Number of analysed patches")
+TUMOUR_TUBULE: Final = Code("TUMOUR-TUBULE", PRIVATE_SCHEME, "Tumour that forms tubules")
+NORMAL_TISSUE: Final = Code("NORMAL-TISSUE", PRIVATE_SCHEME, "Tissue without tumour")
+MARGIN_INK: Final = Code("MARGIN-INK", PRIVATE_SCHEME, "Ink on the margin of the specimen")
 TUMOUR_CELLULARITY: Final = Code("TUMOUR-CELLS", PRIVATE_SCHEME, "Tumour cellularity")
 STIL: Final = Code("STIL", PRIVATE_SCHEME, "Stromal tumour infiltrating lymphocytes")
 MITOTIC_COUNT: Final = Code("MITOTIC-COUNT", PRIVATE_SCHEME, "Number of mitotic figures")

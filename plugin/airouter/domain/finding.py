@@ -57,7 +57,8 @@ class Region:
 class Finding:
     """One measurement group of the report. `label` names it for people and must not contain parentheses.
 
-    `key` is unique within the result and stable between runs: tracking UIDs are derived from it.
+    `key` is unique within the result and stable between runs: tracking UIDs are derived from it. `method`: how its
+    numbers are defined and made (Measurement Method).
     """
 
     key: str
@@ -69,6 +70,7 @@ class Finding:
     measurements: tuple[Measurement, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     comment: str | None = None
+    method: Code | None = None
 
     def __post_init__(self) -> None:
         if "(" in self.label or ")" in self.label:
@@ -157,6 +159,42 @@ class ParametricMap:
 
 
 @dataclass(frozen=True, slots=True)
+class Field:
+    """A rectangle of whole pixels on a slide level: top left corner at (`row`, `column`), `rows` x `columns` large."""
+
+    source: str
+    row: int
+    column: int
+    rows: int
+    columns: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """A slide as vectors of one model, all of length 1, so that their dot product is the cosine of their angle.
+
+    `slide`: float32 [values], all of its tissue; `regions`: float32 [n, values], one of each of the `fields`, the most
+    typical first; `shares`: part of the tissue, 0..1, that looks most like each of them. `taken`: when the slide was
+    acquired, as up to 14 digits YYYYMMDDHHMMSS, empty where its header does not say. Raises ValueError unless the
+    vectors are finite and of length 1, and as many as there are fields.
+    """
+
+    slide: NDArray[np.float32]
+    regions: NDArray[np.float32]
+    fields: tuple[Field, ...]
+    shares: tuple[float, ...]
+    taken: str = ""
+
+    def __post_init__(self) -> None:
+        vectors = np.vstack([self.slide[None], self.regions])
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        if not np.allclose(lengths, 1.0, rtol=0.0, atol=1e-3):  # NaN is not close either
+            raise ValueError("an embedding's vectors must be of length 1")
+        if not len(self.regions) == len(self.fields) == len(self.shares):
+            raise ValueError(f"{len(self.regions)} vectors of {len(self.fields)} fields, {len(self.shares)} shares")
+
+
+@dataclass(frozen=True, slots=True)
 class Ungradable:
     """The image is not fit for the model: a result of its own, with the reason, instead of a guessed number."""
 
@@ -165,7 +203,10 @@ class Ungradable:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Everything one job found. `execution_provider` is what really ran the model."""
+    """Everything one job found. `execution_provider` is what really ran the model.
+
+    `embedding` is kept by the router for the search of similar cases and never becomes DICOM.
+    """
 
     findings: tuple[Finding, ...]
     verdict: Verdict
@@ -174,3 +215,4 @@ class Result:
     maps: tuple[ParametricMap, ...] = ()
     not_analysed: tuple[NotAnalysed, ...] = ()
     execution_provider: str = ""
+    embedding: Embedding | None = None

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from airouter.domain.model import Model, Scalar, contract
 from airouter.domain.priority import Priority
@@ -43,10 +44,25 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelReference:
+    """Which model, at which weights and under which contract (airouter.domain.model.contract)."""
+
+    name: str
+    version: str
+    sha256: str
+    contract: str
+
+    @classmethod
+    def of(cls, model: Model) -> "ModelReference":
+        return cls(model.name, model.version, model.sha256, contract(model))
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Everything that decides the result, and nothing else; `key` is its digest.
 
-    `model_contract` as airouter.domain.model.contract; empty of a job that an earlier version made.
+    `model_contract` as airouter.domain.model.contract; empty of a job that an earlier version made. `companions`: the
+    further models by their role in the pipeline.
     """
 
     key: str
@@ -64,6 +80,7 @@ class Job:
     route: str = ""
     priority: Priority = Priority.ROUTINE
     model_contract: str = ""
+    companions: Mapping[str, ModelReference] = field(default_factory=dict)
 
     def uid(self, role: str) -> str:
         """Deterministic UID of one output of this job: the same job and role always give the same UID.
@@ -80,17 +97,21 @@ def job_key(
     pipeline_version: str,
     model: Model,
     parameters: Mapping[str, Scalar],
+    companions: Mapping[str, Model] | None = None,
 ) -> str:
     """SHA-256 (hex) over sources with their file checksums, weights, their contract, parameters and pipeline version.
 
-    Independent of the order in which instances arrived; different as soon as one stored byte differs.
+    Independent of the order in which instances arrived; different as soon as one stored byte differs. Companions take
+    part where there are any.
     """
-    content = {
+    content: dict[str, Any] = {
         "sources": sorted([i.uid, i.digest] for i in images.instances),
         "pipeline": [pipeline, pipeline_version],
         "model": [model.sha256, contract(model)],
         "parameters": dict(sorted(parameters.items())),
     }
+    if companions:
+        content["companions"] = {role: [each.sha256, contract(each)] for role, each in companions.items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

@@ -53,12 +53,13 @@ class Route:
     conditions: tuple[Condition, ...] = ()
     parameters: Mapping[str, Scalar] = field(default_factory=dict)
     priority: Priority = Priority.ROUTINE
+    companions: Mapping[str, str] = field(default_factory=dict)  # role -> model
 
     @property
     def revision(self) -> str:
         """Digest (12 hex digits) of everything that decides what the route does, for the record."""
         parts = (self.name, self.pipeline, self.model, self.conditions, sorted(self.parameters.items()), self.priority)
-        text = repr(parts)
+        text = repr((*parts, sorted(self.companions.items())) if self.companions else parts)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

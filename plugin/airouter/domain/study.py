@@ -26,6 +26,10 @@ SOURCE_SOP_CLASSES: Mapping[str, Modality] = {
 }
 
 
+# Microscopy Bulk Simple Annotations Storage: what a person or another system drew on a slide. Never analysed by itself.
+ANNOTATIONS: str = "1.2.840.10008.5.1.4.1.1.91.1"
+
+
 class Laterality(StrEnum):
     """Right, left, both (PS3.3 C.7.3.1.1.1, Image Laterality)."""
 
@@ -79,13 +83,17 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """What one job may read: a slide (every level of one series), or one OP, OPT or OPV instance."""
+    """What one job may read: a slide (every level of one series), or one OP, OPT or OPV instance.
+
+    `annotations`: what was drawn on a slide, for pipelines that read it.
+    """
 
     modality: Modality
     study_id: str
     study_uid: str
     series_uid: str
     instances: tuple[Instance, ...]
+    annotations: tuple[Instance, ...] = ()
 
     @property
     def uids(self) -> tuple[str, ...]:
@@ -112,4 +120,11 @@ class Study:
             else:
                 yield ImageSet(modality, self.id, self.uid, instance.series_uid, (instance,))
         for series_uid, levels in slides.items():
-            yield ImageSet(Modality.SM, self.id, self.uid, series_uid, tuple(levels))
+            drawn = tuple(i for i in self.instances if i.sop_class == ANNOTATIONS and series_uid in _referenced(i))
+            yield ImageSet(Modality.SM, self.id, self.uid, series_uid, tuple(levels), drawn)
+
+
+def _referenced(instance: Instance) -> set[Any]:
+    """Series Instance UIDs that an object refers to (Common Instance Reference module, PS3.3 C.12.2)."""
+    items = (item for item in instance.all("ReferencedSeriesSequence") if isinstance(item, Mapping))
+    return {uid for item in items if (named := item.get("SeriesInstanceUID")) for uid in named.values}

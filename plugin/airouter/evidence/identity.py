@@ -5,7 +5,8 @@ identification of segments and annotation groups, and in TID 4019 of every measu
 """
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -66,6 +67,7 @@ class Identity:
     model: Model
     result: Result
     now: datetime
+    companions: Mapping[str, Model] = field(default_factory=dict)  # by role
 
     def series_description(self, label: str) -> str:
         """What is shown in lists: label, model, then the status in words, which is never cut off."""
@@ -86,7 +88,7 @@ class Identity:
             "content_date": self.now.date(),
             "content_time": self.now.time().replace(microsecond=0),
             "specific_character_set": CHARACTER_SET,
-            "contributing_equipment": [self._contributing()],
+            "contributing_equipment": self._contributing(),
         }
 
     def parameters(self) -> list[str]:
@@ -95,6 +97,10 @@ class Identity:
             "onnx_sha256": self.model.sha256,
             "pipeline": f"{self.job.pipeline} {self.job.pipeline_version}",
             "execution_provider": self.result.execution_provider or "unknown",
+        }
+        fixed |= {
+            f"companion {role}": f"{each.name} {each.version}, onnx_sha256 {each.sha256}"
+            for role, each in sorted(self.companions.items())
         }
         given = {**self.model.parameters, **self.job.parameters}
         return [f"{name}={value}" for name, value in {**fixed, **dict(sorted(given.items()))}.items()]
@@ -126,13 +132,18 @@ class Identity:
             ),
         )
 
-    def _contributing(self) -> hd.ContributingEquipment:
-        item = hd.ContributingEquipment(
-            manufacturer=clip(self.model.manufacturer) or "unknown",
-            purpose_of_reference=code(codes.PROCESSING_EQUIPMENT),
-            manufacturer_model_name=clip(self.model.name),
-            software_versions=clip(self.model.version),
-            contribution_description=clip(f"ONNX model, SHA-256 {self.model.sha256}", 1024),
-        )
-        item.DeviceUID = device_uid(self.model)
-        return item
+    def _contributing(self) -> list[hd.ContributingEquipment]:
+        """One item for each algorithm (IHE AIR): the model, then its companions."""
+        return [_equipment(each) for each in (self.model, *(model for _, model in sorted(self.companions.items())))]
+
+
+def _equipment(model: Model) -> hd.ContributingEquipment:
+    item = hd.ContributingEquipment(
+        manufacturer=clip(model.manufacturer) or "unknown",
+        purpose_of_reference=code(codes.PROCESSING_EQUIPMENT),
+        manufacturer_model_name=clip(model.name),
+        software_versions=clip(model.version),
+        contribution_description=clip(f"ONNX model, SHA-256 {model.sha256}", 1024),
+    )
+    item.DeviceUID = device_uid(model)
+    return item

@@ -112,6 +112,7 @@ def _group(finding: Finding, sources: Mapping[str, Dataset], identity: Identity)
         ),
         "finding_type": code(finding.finding),
         "algorithm_id": identity.report_algorithm(),
+        "method": code(finding.method) if finding.method else None,
         "finding_sites": _sites(finding, identity.job.modality),
         "measurements": [
             hd.sr.Measurement(name=code(m.name), value=float(m.value), unit=code(m.unit)) for m in finding.measurements

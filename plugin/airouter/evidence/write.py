@@ -53,7 +53,13 @@ def series_number(job: Job) -> int:
 
 
 def write(
-    job: Job, model: Model, result: Result, sources: Mapping[str, Dataset], *, now: datetime
+    job: Job,
+    model: Model,
+    result: Result,
+    sources: Mapping[str, Dataset],
+    *,
+    now: datetime,
+    companions: Mapping[str, Model] | None = None,
 ) -> tuple[Written, ...]:
     """Build and check every object of a result.
 
@@ -64,7 +70,7 @@ def write(
     if not full:
         raise EvidenceError(f"job {job.key} has no sources")
     bare = {uid: header(ds) for uid, ds in full.items()}
-    identity = Identity(job, model, result, now)
+    identity = Identity(job, model, result, now, companions or {})
     number = series_number(job)
     written: list[Written] = []
     known: dict[str, Dataset] = dict(bare)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
+from airouter.domain.drawing import Drawing
 from airouter.domain.finding import Ungradable
 from airouter.domain.geometry import SlideGeometry
 from airouter.domain.study import Instance
@@ -43,6 +44,7 @@ class Slide:
     """Levels finest first, with the finest one's `header`; `stain`: "H&E", "H-DAB", None where no code says it.
 
     `profiles`: the ICC profile of each level, None where it has none; `monochrome`: pixels have three equal channels.
+    `annotations`: what was drawn on it, where the pipeline reads that.
     """
 
     levels: tuple[Level, ...]
@@ -51,6 +53,7 @@ class Slide:
     laterality: None = None
     monochrome: bool = False
     profiles: tuple[bytes | None, ...] = field(default=(), repr=False)
+    annotations: tuple[Drawing, ...] = field(default=(), repr=False)
 
     @property
     def base(self) -> Level:

@@ -11,17 +11,29 @@ from airouter.pipelines import (
     nuclear_positivity,
     retinal_thickness,
     slide_classification,
+    slide_embedding,
     slide_segmentation,
 )
-from airouter.pipelines.pipeline import Parameter, Pipeline, Run, unusable
+from airouter.pipelines.pipeline import Companion, Parameter, Pipeline, Run, WithCompanions, unusable
 
-__all__ = ["PIPELINES", "Parameter", "Pipeline", "Run", "problem", "register"]
+__all__ = [
+    "PIPELINES",
+    "Companion",
+    "Parameter",
+    "Pipeline",
+    "Run",
+    "WithCompanions",
+    "companions_problem",
+    "problem",
+    "register",
+]
 
 GROUP = "airouter.pipelines"
 _BUILT_IN = (
     nuclear_positivity.PIPELINE,
     slide_classification.PIPELINE,
     slide_segmentation.PIPELINE,
+    slide_embedding.PIPELINE,
     retinal_thickness.PIPELINE,
     fundus_quality.PIPELINE,
 )
@@ -63,6 +75,26 @@ def problem(pipeline: Pipeline, model: Model, parameters: Mapping[str, Scalar] |
     if why := unusable(pipeline.parameters, given):
         return why
     return pipeline.misfit(model, given) if pipeline.misfit else None
+
+
+def companions_problem(pipeline: Pipeline, companions: Mapping[str, Model]) -> str | None:
+    """Why models cannot be a pipeline's companions in these roles, None where they can."""
+    for role, model in companions.items():
+        wanted = pipeline.companion(role)
+        if wanted is None:
+            roles = ", ".join(each.role for each in pipeline.companions) or "none"
+            return f"pipeline {pipeline.name} knows no companion {role}; known are {roles}"
+        if model.reads.modality is not pipeline.modality:
+            return f"companion {model.name} reads {model.reads.modality}, pipeline {pipeline.name} {pipeline.modality}"
+        if model.head.kind is not wanted.head:
+            return f"companion {model.name} has a {model.head.kind} head, {role} needs {wanted.head}"
+        missing = [name for name in wanted.classes if model.head.index(name) is None]
+        if missing:
+            return f"companion {model.name} lacks the classes {', '.join(missing)} that {role} needs"
+        if model.input.fit not in wanted.fits:
+            return f"companion {model.name} has fit: {model.input.fit}, {role} needs {' or '.join(wanted.fits)}"
+    absent = [each.role for each in pipeline.companions if each.required and each.role not in companions]
+    return f"pipeline {pipeline.name} needs a companion: {', '.join(absent)}" if absent else None
 
 
 PIPELINES: Mapping[str, Pipeline] = register(_BUILT_IN, entry_points(group=GROUP))

@@ -1,8 +1,11 @@
 """What a pipeline is: a named function from images to findings, and the parameters it takes."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from airouter.domain.finding import Result, Ungradable
 from airouter.domain.job import Job
@@ -23,21 +26,24 @@ Misfit = Callable[[Model, Mapping[str, Scalar]], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One number a pipeline takes, with its unit (UCUM) and the values that make sense.
+    """One value a pipeline takes: a number with its unit (UCUM) and its range, or one of the texts in `choices`.
 
     `default` None means: not used unless a model or a route sets it.
     """
 
     name: str
-    default: float | None
+    default: float | str | None
     unit: str
     meaning: str
     least: float = 0.0
     most: float = float("inf")
     whole: bool = False
+    choices: tuple[str, ...] = ()
 
     def problem(self, value: Scalar) -> str | None:
         """Why a value cannot be used, None where it can."""
+        if self.choices:
+            return None if value in self.choices else f"must be one of {', '.join(self.choices)}, not {value!r}"
         if isinstance(value, (bool, str)) or not self.least <= value <= self.most:
             return f"must be a number in {self.least:g}..{self.most:g} {self.unit}, not {value!r}"
         if self.whole and value != int(value):
@@ -46,10 +52,47 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Companion:
+    """A further model that a pipeline can use beside its main one, known by its `role`, and what it must have."""
+
+    role: str
+    head: HeadKind
+    classes: tuple[str, ...] = ()
+    required: bool = False
+    fits: tuple[Fit, ...] = (Fit.TILE,)
+
+
+@dataclass(frozen=True, slots=True)
+class WithCompanions:
+    """The main model of a job, and its companions by role: a Predictor that answers as the main model does."""
+
+    main: Predictor
+    companions: Mapping[str, Predictor] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        return self.main.model
+
+    @property
+    def provider(self) -> str:
+        return self.main.provider
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        return self.main.predict(images)
+
+
+def companion(predict: Predictor, role: str) -> Predictor | None:
+    """The companion of a role, None where the job has none of it."""
+    return predict.companions.get(role) if isinstance(predict, WithCompanions) else None
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """One task. `head`, `classes` and one of `fits` are what its model must have; `parameters` is all one can set.
 
-    `misfit` is asked last, with parameters that are known and in range.
+    `companions`: the further models that a route may name, or must. `annotations`: whether what people drew on the
+    images takes part. `evidence`: whether its results become DICOM. `misfit` is asked last, with parameters that are known
+    and in range.
     """
 
     name: str
@@ -61,6 +104,13 @@ class Pipeline:
     parameters: tuple[Parameter, ...] = ()
     fits: tuple[Fit, ...] = tuple(Fit)
     misfit: Misfit | None = None
+    companions: tuple[Companion, ...] = ()
+    annotations: bool = False
+    evidence: bool = True
+
+    def companion(self, role: str) -> Companion | None:
+        """What is asked of the companion of a role, None where the pipeline knows no such role."""
+        return next((each for each in self.companions if each.role == role), None)
 
 
 class Values:
@@ -70,22 +120,34 @@ class Values:
     """
 
     def __init__(self, parameters: tuple[Parameter, ...], model: Model, job: Job) -> None:
-        self._values: dict[str, float | None] = {p.name: p.default for p in parameters}
+        self._values: dict[str, float | str | None] = {p.name: p.default for p in parameters}
         for origin, given in (("manifest.yaml", model.parameters), ("job", job.parameters)):
             if why := unusable(parameters, given):
                 raise ConfigurationError(f"parameters of the {origin}", why)
-            self._values.update((name, float(value)) for name, value in given.items())
+            self._values.update(
+                (name, value if isinstance(value, str) else float(value)) for name, value in given.items()
+            )
 
     def __getitem__(self, name: str) -> float:
-        """A parameter that has a default."""
-        value = self._values[name]
+        """A number that has a default."""
+        value = self.get(name)
         if value is None:
             raise KeyError(name)
         return value
 
     def get(self, name: str) -> float | None:
-        """A parameter that may be unset."""
-        return self._values[name]
+        """A number that may be unset."""
+        value = self._values[name]
+        if isinstance(value, str):
+            raise KeyError(name)
+        return value
+
+    def text(self, name: str) -> str | None:
+        """A choice, None where it is not made."""
+        value = self._values[name]
+        if value is not None and not isinstance(value, str):
+            raise KeyError(name)
+        return value
 
 
 def unusable(parameters: tuple[Parameter, ...], given: Mapping[str, Scalar]) -> str | None:

@@ -40,19 +40,9 @@ class TissueRegion:
 
     def outline(self) -> Region:
         """One polygon on the level: around the largest piece of tissue, or the hull where there are several."""
-        _, parts, stats, _ = cv2.connectedComponentsWithStats(self.tissue.mask.view(np.uint8), connectivity=8)
-        pieces = stats[1:, cv2.CC_STAT_AREA]
-        largest = 1 + int(pieces.argmax())
-        alone = pieces.max() >= _MANY * pieces.sum()
-        found = []
-        for number in [largest] if alone else range(1, len(stats)):
-            x, y, wide, high = stats[number, :4]
-            found.append(contours.outline(parts[y : y + high, x : x + wide] == number) + np.array([x, y], np.float32))
-        points = found[0] if alone else contours.hull(np.concatenate(found))
         level, base = self.level, self.slide.base
         scale = np.array([level.columns / base.columns, level.rows / base.rows])
-        placed = np.clip(points * self.tissue.factor * scale, 0, [level.columns, level.rows])
-        return Region("POLYGON", level.instance_uid, np.asarray(placed, np.float64))
+        return outline_of(self.tissue.mask, self.tissue.factor * scale, level)
 
     def areas_mm2(self) -> NDArray[np.float64]:
         """[n]: tissue in the core of each patch of the plan, in mm2; their sum is the area of the tissue.
@@ -69,6 +59,24 @@ class TissueRegion:
         end = self.tissue.covered[axis]
         starts = np.arange(-(-self.plan.shape[axis] // step)) * step * self.plan.scale * self.to_base
         return np.append(np.minimum(starts, end), end)
+
+
+def outline_of(mask: NDArray[np.bool_], scale: float | NDArray[np.float64], level: Level) -> Region:
+    """One polygon on a level around a mask that is not empty: its largest part, or the hull where it has several.
+
+    `scale`: level pixels per pixel of the mask, one number or (along columns, along rows).
+    """
+    _, parts, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    pieces = stats[1:, cv2.CC_STAT_AREA]
+    largest = 1 + int(pieces.argmax())
+    alone = pieces.max() >= _MANY * pieces.sum()
+    found = []
+    for number in [largest] if alone else range(1, len(stats)):
+        x, y, wide, high = stats[number, :4]
+        found.append(contours.outline(parts[y : y + high, x : x + wide] == number) + np.array([x, y], np.float32))
+    points = found[0] if alone else contours.hull(np.concatenate(found))
+    placed = np.clip(points * scale, 0, [level.columns, level.rows])
+    return Region("POLYGON", level.instance_uid, np.asarray(placed, np.float64))
 
 
 def tissue_region(slide: Slide, model: Model) -> TissueRegion | Ungradable:

@@ -14,14 +14,16 @@ from typing import Any
 
 from airouter.domain.decision import Decision, Outcome
 from airouter.domain.finding import Finding, Result, Ungradable
-from airouter.domain.job import Discontinuation, Job, JobState, Progress
-from airouter.domain.model import Model, contract
+from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Progress
+from airouter.domain.model import contract
 from airouter.domain.priority import Priority, Verdict
-from airouter.domain.study import Study
+from airouter.domain.study import ANNOTATIONS, Study
 from airouter.errors import JobCanceled, JobOutdated, NotInArchive, RouterError
 from airouter.evidence.write import write
+from airouter.imaging.annotations import annotated
 from airouter.imaging.reader import open_images
-from airouter.pipelines import PIPELINES
+from airouter.imaging.slide import Slide
+from airouter.pipelines import PIPELINES, WithCompanions
 from airouter.ports import Archive, Journal, Predictor, ResultRecord, StoredEvidence
 from airouter.services.worklist import publish
 
@@ -91,15 +93,15 @@ class Analyst:
         pipeline = PIPELINES.get(job.pipeline)
         if pipeline is None or pipeline.version != job.pipeline_version:
             raise JobOutdated(f"pipeline {job.pipeline} {job.pipeline_version} is no longer installed")
-        predictor = self._predictor(job.model)
-        found = predictor.model
-        if found.sha256 != job.model_sha256 or job.model_contract not in ("", contract(found)):
-            raise JobOutdated(f"model {job.model} is no longer the one this job was made for")
+        predictor = self._loaded(job)
         self._journal.start(job.key, predictor.provider)
         by_uid = {i.uid: i for i in study.instances}
         with self._phase(job, "open"):
-            headers = [(by_uid[s.uid], self._archive.header(s.id)) for s in job.sources]
+            read = [(by_uid[s.uid], self._archive.header(s.id)) for s in job.sources]
+            headers = [pair for pair in read if pair[0].sop_class != ANNOTATIONS]
             images = open_images(job.modality, headers, self._archive.frames)
+            if isinstance(images, Slide):
+                images = annotated(images, [header for instance, header in read if instance.sop_class == ANNOTATIONS])
         outcome: Result | Ungradable
         if isinstance(images, Ungradable):
             outcome = images
@@ -110,7 +112,19 @@ class Analyst:
         if isinstance(outcome, Ungradable):
             self._ungradable(job, outcome)
             return
-        self._publish(job, predictor.model, outcome, {ds.SOPInstanceUID: ds for _, ds in headers})
+        self._publish(job, predictor, outcome, {ds.SOPInstanceUID: ds for _, ds in headers})
+
+    def _loaded(self, job: Job) -> WithCompanions:
+        """The job's model and companions. Raises JobOutdated where one is no longer what the job was made for."""
+        main = self._predictor(job.model)
+        if main.model.sha256 != job.model_sha256 or job.model_contract not in ("", contract(main.model)):
+            raise JobOutdated(f"model {job.model} is no longer the one this job was made for")
+        companions = {role: self._predictor(each.name) for role, each in job.companions.items()}
+        for role, predictor in companions.items():
+            wanted, found = job.companions[role], ModelReference.of(predictor.model)
+            if (found.sha256, found.contract) != (wanted.sha256, wanted.contract):
+                raise JobOutdated(f"model {wanted.name}, its {role}, is no longer the one this job was made for")
+        return WithCompanions(main, companions)
 
     @contextmanager
     def _phase(self, job: Job, name: str) -> Iterator[None]:
@@ -154,9 +168,10 @@ class Analyst:
         )
         self._complete(job, record, outcome.reason)
 
-    def _publish(self, job: Job, model: Model, result: Result, sources: Mapping[str, Any]) -> None:
+    def _publish(self, job: Job, predictor: WithCompanions, result: Result, sources: Mapping[str, Any]) -> None:
+        companions = {role: each.model for role, each in predictor.companions.items()}
         with self._phase(job, "write"):
-            written = write(job, model, result, sources, now=self._now())
+            written = write(job, predictor.model, result, sources, now=self._now(), companions=companions)
         # A store into a deleted study would bring it back as a ghost: check before, verify after.
         self._check_sources(job, self._archive.study(job.study_id))
         stored: list[StoredEvidence] = []
@@ -225,6 +240,7 @@ def finding_values(finding: Finding) -> dict[str, Any]:
         "finding": code(finding.finding),
         "site": code(finding.site) if finding.site else None,
         "laterality": finding.laterality.value if finding.laterality else None,
+        "method": code(finding.method) if finding.method else None,
         "measurements": [
             {"name": code(m.name), "value": float(m.value), "unit": m.unit.value} for m in finding.measurements
         ],

@@ -5,12 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from airouter import config
-from airouter.config import SECTION, Settings
+from airouter.config import SECTION, RouteSettings, Settings
 from airouter.domain.model import Model
 from airouter.domain.route import explain, matches
 from airouter.domain.study import Attribute
 from airouter.errors import ConfigurationError
-from airouter.pipelines import PIPELINES, problem
+from airouter.pipelines import PIPELINES, Pipeline, companions_problem, problem
 from airouter.pipelines.pipeline import unusable
 
 
@@ -34,6 +34,24 @@ def _quantized_problems(settings: Settings, models: Mapping[str, Model | None]) 
         for n, name in enumerate(settings.quantized_models)
         if name not in models
     ]
+
+
+def _companion_problems(
+    route: RouteSettings, pipeline: Pipeline, path: str, models: Mapping[str, Model | None]
+) -> list[ConfigurationError]:
+    known = ", ".join(sorted(models)) or "none"
+    unknown = [
+        ConfigurationError(f"{path}.Companions.{role}", f"there is no {name!r}; there are {known}")
+        for role, name in route.companions.items()
+        if name not in models
+    ]
+    if unknown:
+        return unknown
+    # One that is there and not usable is no reason to refuse: its jobs are skipped with the reason.
+    usable = {role: model for role, name in route.companions.items() if (model := models[name]) is not None}
+    broken = len(usable) < len(route.companions)
+    wrong = None if broken else companions_problem(pipeline, usable)
+    return [ConfigurationError(f"{path}.Companions", wrong)] if wrong else []
 
 
 def route_problems(settings: Settings, models: Mapping[str, Model | None]) -> list[ConfigurationError]:
@@ -62,4 +80,5 @@ def route_problems(settings: Settings, models: Mapping[str, Model | None]) -> li
             found.append(ConfigurationError(f"{path}.Parameters", wrong))
         elif model is not None and (misfit := problem(pipeline, model, route.parameters)):
             found.append(ConfigurationError(f"{path}.Model", misfit))
+        found += _companion_problems(route, pipeline, path, models)
     return found

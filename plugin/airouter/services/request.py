@@ -1,8 +1,8 @@
 """Jobs on demand: run routes, or one pipeline with one model, over what is already stored."""
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from airouter.domain.decision import Decision
@@ -20,8 +20,9 @@ log = logging.getLogger(__name__)
 class Request:
     """Which studies (Study Instance UIDs or archive identifiers; `everything` for all), and what to run on them.
 
-    Without `pipeline` and `model` the configured routes decide (only `route` of them where it is named).
-    `retry` also runs again what ended CANCELED. `priority` is that of new jobs instead of the route's.
+    Without `pipeline` and `model` the configured routes decide (only `route` of them where it is named). `companions`:
+    further models by role, beside the two. `retry` also runs again what ended CANCELED. `priority` is that of new jobs
+    instead of the route's.
     """
 
     studies: tuple[str, ...] = ()
@@ -29,6 +30,7 @@ class Request:
     route: str | None = None
     pipeline: str | None = None
     model: str | None = None
+    companions: Mapping[str, str] = field(default_factory=dict)
     retry: bool = False
     priority: Priority | None = None
 
@@ -160,7 +162,8 @@ class Requests:
                 raise RequestError("give either a route, or a pipeline with a model")
             # Every image set has a SOP Class UID, so this matches all; whether they fit is the router's own check.
             always = Condition(("SOPClassUID",), exists=True)
-            return self._router.with_routes((Route("on demand", request.pipeline, request.model, (always,)),))
+            route = Route("on demand", request.pipeline, request.model, (always,), companions=dict(request.companions))
+            return self._router.with_routes((route,))
         if request.route is not None:
             chosen = tuple(r for r in self._router.routes if r.name == request.route)
             if not chosen:

@@ -1,16 +1,16 @@
 """From a study to decisions and jobs: which routes apply to which image sets, and why not."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airouter.domain.completeness import Incomplete, Nothing, integer, judge, volume_levels
 from airouter.domain.decision import Clause, Decision, Outcome
-from airouter.domain.job import Job, Source, job_key
+from airouter.domain.job import Job, ModelReference, Source, job_key
 from airouter.domain.model import Model, contract
 from airouter.domain.route import Route, explain, matches
 from airouter.domain.study import ImageSet, Instance, Modality, Study
 from airouter.evidence.identity import MANUFACTURER
-from airouter.pipelines import PIPELINES, problem
+from airouter.pipelines import PIPELINES, Pipeline, companions_problem, problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +99,23 @@ class Router:
         accepted = model.reads.sop_classes
         if accepted and any(i.sop_class not in accepted for i in images.instances):
             return f"model {model.name} does not read this SOP class"
-        return problem(pipeline, model, route.parameters)
+        return problem(pipeline, model, route.parameters) or self._unfit_companions(pipeline, route)
+
+    def _unfit_companions(self, pipeline: Pipeline, route: Route) -> str | None:
+        models = self._models()
+        for role, name in route.companions.items():
+            if name not in models:
+                return f"model {name}, the companion {role}, is not usable; GET /ai/models says why"
+        return companions_problem(pipeline, {role: models[name] for role, name in route.companions.items()})
 
     def job(self, images: ImageSet, route: Route) -> Job:
         """The job of a route over a complete image set."""
         pipeline = PIPELINES[route.pipeline]
         model = self._models()[route.model]
         parameters = {**model.parameters, **route.parameters}
+        companions = {role: self._models()[name] for role, name in route.companions.items()}
+        if pipeline.annotations:  # other drawings are other sources, and so another job
+            images = replace(images, instances=images.instances + images.annotations)
         return Job(
             key=job_key(
                 images,
@@ -113,6 +123,7 @@ class Router:
                 pipeline_version=pipeline.version,
                 model=model,
                 parameters=parameters,
+                companions=companions,
             ),
             study_id=images.study_id,
             study_uid=images.study_uid,
@@ -128,6 +139,7 @@ class Router:
             route=route.name,
             priority=route.priority,
             model_contract=contract(model),
+            companions={role: ModelReference.of(each) for role, each in companions.items()},
         )
 
 
@@ -152,10 +164,11 @@ def _bears_our_mark(instance: Instance) -> bool:
 def _left_out(study: Study, ours: set[str]) -> Iterator[Decision]:
     """One decision for each class of objects that no route can ever read."""
     others: dict[tuple[str, str], list[Instance]] = {}
+    drawn = {i.uid for images in study.image_sets() for i in images.annotations}
     for instance in study.instances:
         if instance.uid in ours or _bears_our_mark(instance):
             continue  # our own results: nobody asked whether they should be analysed
-        if instance.modality is None:
+        if instance.modality is None and instance.uid not in drawn:
             others.setdefault((instance.series_uid, instance.sop_class), []).append(instance)
     for (series_uid, sop_class), instances in others.items():
         yield Decision(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
 from pydantic.functional_validators import BeforeValidator
 
 from airouter.domain.decision import Decision
-from airouter.domain.job import JobState
+from airouter.domain.job import Job, JobState
 from airouter.domain.model import Scalar
 from airouter.domain.priority import Priority, Verdict, most_urgent
 from airouter.ports import JobRecord, ResultRecord, StoredEvidence, WorklistEntry
@@ -71,6 +71,7 @@ class Submission(_Input):
     route: Name | None = None
     pipeline: Name | None = None
     model: Name | None = None
+    companions: dict[Name, Name] | None = None
     retry: StrictBool = False
     priority: Priority | None = None
 
@@ -80,6 +81,8 @@ class Submission(_Input):
             raise ValueError("give exactly one of study, studies, or all: true")
         if (self.pipeline is None) != (self.model is None):
             raise ValueError("pipeline and model come together")
+        if self.companions and self.pipeline is None:
+            raise ValueError("companions come with a pipeline and a model")
         if self.route is not None and self.pipeline is not None:
             raise ValueError("give either a route, or a pipeline and a model")
         return self
@@ -87,7 +90,14 @@ class Submission(_Input):
     def request(self) -> Request:
         named = [self.study] if self.study is not None else self.studies or []
         return Request(
-            tuple(dict.fromkeys(named)), self.all, self.route, self.pipeline, self.model, self.retry, self.priority
+            studies=tuple(dict.fromkeys(named)),
+            everything=self.all,
+            route=self.route,
+            pipeline=self.pipeline,
+            model=self.model,
+            companions=self.companions or {},
+            retry=self.retry,
+            priority=self.priority,
         )
 
 
@@ -198,6 +208,13 @@ class EvidenceView(BaseModel):
         )
 
 
+def _companions(job: Job) -> dict[str, ModelIdentity]:
+    return {
+        role: ModelIdentity(name=each.name, version=each.version, sha256=each.sha256)
+        for role, each in job.companions.items()
+    }
+
+
 class JobView(BaseModel):
     key: str
     study: str
@@ -208,6 +225,7 @@ class JobView(BaseModel):
     pipeline: str
     pipeline_version: str
     model: ModelIdentity
+    companions: dict[str, ModelIdentity]
     parameters: dict[str, Scalar]
     route: str
     priority: Priority
@@ -235,6 +253,7 @@ class JobView(BaseModel):
             pipeline=job.pipeline,
             pipeline_version=job.pipeline_version,
             model=ModelIdentity(name=job.model, version=job.model_version, sha256=job.model_sha256),
+            companions=_companions(job),
             parameters=dict(job.parameters),
             route=job.route,
             priority=job.priority,
@@ -353,6 +372,7 @@ class ResultView(BaseModel):
     pipeline: str | None
     pipeline_version: str | None
     model: ModelIdentity | None
+    companions: dict[str, ModelIdentity]
     execution_provider: str | None
     sources: list[str]
     reason: str | None
@@ -369,6 +389,7 @@ class ResultView(BaseModel):
             pipeline=job.pipeline if job else None,
             pipeline_version=job.pipeline_version if job else None,
             model=ModelIdentity(name=job.model, version=job.model_version, sha256=job.model_sha256) if job else None,
+            companions=_companions(job) if job else {},
             execution_provider=record.execution_provider if record else None,
             sources=[source.uid for source in job.sources] if job else [],
             reason=record.reason if record else None,
