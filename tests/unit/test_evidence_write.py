@@ -627,6 +627,6 @@ def test_every_model_of_a_job_is_named_in_every_object() -> None:
         named = [item for item in each.dataset.ContributingEquipmentSequence if item.get("DeviceUID")]
         assert [item.DeviceUID for item in named] == [device_uid(main), device_uid(tissue)]
         assert_conformant(stored(each.dataset))
-    text = next(each.dataset for each in written if each.role == "report").to_json()
+    text = stored(next(each.dataset for each in written if each.role == "report")).to_json()
     assert f"companion tissue=tissue {tissue.version}, onnx_sha256 {tissue.sha256}" in text
     assert "Measurement Method" in text and "Saliency" in text
