@@ -8,24 +8,30 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 
 from airouter.adapters.database import DatabaseJournal
 from airouter.adapters.memory import MemoryArchive
-from airouter.domain.finding import Result, Ungradable
+from airouter.domain.finding import Embedding, Result, Ungradable
 from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Source
 from airouter.domain.model import contract
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality
 from airouter.errors import ArchiveError, ArchiveUnavailable, EvidenceConflict, RouterError
 from airouter.evidence.write import Written
-from airouter.services import analyse
+from airouter.services import analyse, opening
 from airouter.services.analyse import Analyst
 from tests.contract.test_archive import report, volume
 from tests.samples import job, model
 
 STUDY = "1.2.826.0.1.77"
+EMBEDDED = Result(
+    findings=(),
+    verdict=Verdict(Priority.ROUTINE, "embedded"),
+    embedding=Embedding(np.array([0, 1], np.float32), np.zeros((0, 2), np.float32), (), ()),
+)
 
 
 class Bench:
@@ -76,9 +82,12 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
             Written(role, report(STUDY, uid=one.uid(role), series=one.uid(f"{role} series"))) for role in ("seg", "sr")
         )
 
-    pipelines: Mapping[str, Any] = {"test": SimpleNamespace(version="1", run=run)}
+    pipelines: Mapping[str, Any] = {
+        "test": SimpleNamespace(version="1", run=run, evidence=True),
+        "embeds": SimpleNamespace(version="1", run=lambda *_: EMBEDDED, evidence=False),
+    }
     monkeypatch.setattr(analyse, "PIPELINES", pipelines)
-    monkeypatch.setattr(analyse, "open_images", lambda *_: object())
+    monkeypatch.setattr(opening, "open_images", lambda *_: object())
     monkeypatch.setattr(analyse, "write", write)
     journal = DatabaseJournal(f"sqlite:///{tmp_path / 'j.sqlite'}")
     yield Bench(journal)
@@ -93,6 +102,16 @@ def test_a_companion_that_changed_ends_the_job_as_outdated(bench: Bench) -> None
     assert fits is not None and fits.state is JobState.COMPLETED
     assert changed is not None and changed.state is JobState.CANCELED
     assert changed.reason is not None and "demo, its tissue, is no longer the one" in changed.reason
+
+
+def test_an_embedding_is_kept_in_the_journal_and_nothing_is_stored(bench: Bench) -> None:
+    bench.analyst.run(bench.add("embeds", pipeline="embeds").key)
+    (kept,) = bench.journal.embeddings()
+    assert (kept.job, kept.study_id, kept.embedding.slide.tolist()) == ("embeds", bench.study, [0.0, 1.0])
+    (result,) = bench.journal.results(STUDY)
+    assert (result.evidence, result.findings) == ((), ())
+    assert count(bench) == 1
+    assert bench.phases == [("embeds", "open"), ("embeds", "analyse"), ("embeds", "store")]
 
 
 def count(bench: Bench) -> int:
@@ -126,7 +145,7 @@ def test_it_is_told_how_long_each_phase_took(bench: Bench, monkeypatch: pytest.M
     bench.analyst.run("k")
     assert bench.phases == [("test", phase) for phase in ("open", "analyse", "write", "store")]
     bench.phases.clear()
-    monkeypatch.setattr(analyse, "open_images", lambda *_: Ungradable("not analysed because it is a test"))
+    monkeypatch.setattr(opening, "open_images", lambda *_: Ungradable("not analysed because it is a test"))
     bench.add("other")
     bench.analyst.run("other")
     assert bench.phases == [("test", "open")]
@@ -135,7 +154,7 @@ def test_it_is_told_how_long_each_phase_took(bench: Bench, monkeypatch: pytest.M
     def broken(*_: Any) -> Any:
         raise EvidenceConflict("another stands there")
 
-    monkeypatch.setattr(analyse, "open_images", lambda *_: object())
+    monkeypatch.setattr(opening, "open_images", lambda *_: object())
     monkeypatch.setattr(bench.archive, "store", broken)
     bench.add("third")
     bench.analyst.run("third")

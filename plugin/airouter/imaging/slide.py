@@ -18,6 +18,7 @@ from airouter.imaging.codecs import FrameFormat
 from airouter.imaging.colour import icc_profile, to_srgb
 from airouter.imaging.header import Frames, first_item, integer, pixel_spacing_um
 from airouter.imaging.level import Image, Level, TileCache
+from airouter.imaging.memo import Memo
 from airouter.imaging.optics import unfit
 from airouter.imaging.patches import Patch, PatchPlan, plan
 from airouter.imaging.stain import stain
@@ -44,7 +45,7 @@ class Slide:
     """Levels finest first, with the finest one's `header`; `stain`: "H&E", "H-DAB", None where no code says it.
 
     `profiles`: the ICC profile of each level, None where it has none; `monochrome`: pixels have three equal channels.
-    `annotations`: what was drawn on it, where the pipeline reads that.
+    `annotations`: what was drawn on it, where the pipeline reads that; `memo`: what was made of it before.
     """
 
     levels: tuple[Level, ...]
@@ -54,6 +55,7 @@ class Slide:
     monochrome: bool = False
     profiles: tuple[bytes | None, ...] = field(default=(), repr=False)
     annotations: tuple[Drawing, ...] = field(default=(), repr=False)
+    memo: Memo = field(default_factory=Memo, repr=False)
 
     @property
     def base(self) -> Level:
@@ -77,7 +79,7 @@ class Slide:
 
     def tissue(self) -> Tissue:
         """Where tissue is; see airouter.imaging.tissue, and airouter.imaging.brightness for slides without colours."""
-        return tissue(self.levels, dark_mask if self.monochrome else None)
+        return self.memo.get("tissue", lambda: tissue(self.levels, dark_mask if self.monochrome else None))
 
     def patches(
         self,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from airouter.domain import codes
 from airouter.domain.code import Code
 from airouter.domain.finding import Region, Segment, Segmentation, Ungradable
-from airouter.domain.model import Head, HeadKind, Model
+from airouter.domain.model import Head, HeadKind, Model, contract
 from airouter.imaging.level import Level
 from airouter.imaging.mosaic import Mosaic
 from airouter.imaging.patches import Patch
@@ -164,6 +164,14 @@ class Compartments:
             for segment, (_, each, code) in enumerate(reported, start=1)
         )
         return Segmentation(role, label, self.level.instance_uid, mask, segments, self.factor)
+
+
+def compartments_for(
+    slide: Slide, predict: Predictor, threads: float | None, progress: ProgressSink
+) -> Compartments | Ungradable:
+    """`compartments`, made once for all jobs that wait for the slide: nobody may write into its mask."""
+    key = ("compartments", predict.model.sha256, contract(predict.model), predict.model.reads.stains)
+    return slide.memo.get(key, lambda: compartments(slide, predict, threads, progress))
 
 
 def compartments(

@@ -17,14 +17,12 @@ from airouter.domain.finding import Finding, Result, Ungradable
 from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Progress
 from airouter.domain.model import contract
 from airouter.domain.priority import Priority, Verdict
-from airouter.domain.study import ANNOTATIONS, Study
+from airouter.domain.study import Study
 from airouter.errors import JobCanceled, JobOutdated, NotInArchive, RouterError
-from airouter.evidence.write import write
-from airouter.imaging.annotations import annotated
-from airouter.imaging.reader import open_images
-from airouter.imaging.slide import Slide
+from airouter.evidence.write import Written, write
 from airouter.pipelines import PIPELINES, WithCompanions
 from airouter.ports import Archive, Journal, Predictor, ResultRecord, StoredEvidence
+from airouter.services.opening import Opener
 from airouter.services.worklist import publish
 
 log = logging.getLogger(__name__)
@@ -61,6 +59,7 @@ class Analyst:
         self._progress_interval = progress_interval
         self._took = took
         self._completing = threading.Lock()
+        self._opener = Opener(archive, journal)
 
     def run(self, key: str) -> None:
         """Run the job to its end.
@@ -82,6 +81,8 @@ class Analyst:
                 raise
             log.warning("job %s failed: %s", key[:12], type(error).__name__)
             self.fail(key, error)
+        finally:
+            self._opener.release(job)
 
     def fail(self, key: str, error: RouterError) -> None:
         """End the job as failed, with the reason and what the operator should do."""
@@ -95,24 +96,19 @@ class Analyst:
             raise JobOutdated(f"pipeline {job.pipeline} {job.pipeline_version} is no longer installed")
         predictor = self._loaded(job)
         self._journal.start(job.key, predictor.provider)
-        by_uid = {i.uid: i for i in study.instances}
         with self._phase(job, "open"):
-            read = [(by_uid[s.uid], self._archive.header(s.id)) for s in job.sources]
-            headers = [pair for pair in read if pair[0].sop_class != ANNOTATIONS]
-            images = open_images(job.modality, headers, self._archive.frames)
-            if isinstance(images, Slide):
-                images = annotated(images, [header for instance, header in read if instance.sop_class == ANNOTATIONS])
+            opened = self._opener.open(job, study)
         outcome: Result | Ungradable
-        if isinstance(images, Ungradable):
-            outcome = images
+        if isinstance(opened.images, Ungradable):
+            outcome = opened.images
         else:
             sink = _Sink(self._journal, job, self._interrupted, self._progress_interval)
             with self._phase(job, "analyse"):
-                outcome = pipeline.run(job, images, predictor, sink)
+                outcome = pipeline.run(job, opened.images, predictor, sink)
         if isinstance(outcome, Ungradable):
             self._ungradable(job, outcome)
             return
-        self._publish(job, predictor, outcome, {ds.SOPInstanceUID: ds for _, ds in headers})
+        self._publish(job, predictor, outcome, opened.headers)
 
     def _loaded(self, job: Job) -> WithCompanions:
         """The job's model and companions. Raises JobOutdated where one is no longer what the job was made for."""
@@ -170,8 +166,10 @@ class Analyst:
 
     def _publish(self, job: Job, predictor: WithCompanions, result: Result, sources: Mapping[str, Any]) -> None:
         companions = {role: each.model for role, each in predictor.companions.items()}
-        with self._phase(job, "write"):
-            written = write(job, predictor.model, result, sources, now=self._now(), companions=companions)
+        written: tuple[Written, ...] = ()
+        if PIPELINES[job.pipeline].evidence:
+            with self._phase(job, "write"):
+                written = write(job, predictor.model, result, sources, now=self._now(), companions=companions)
         # A store into a deleted study would bring it back as a ghost: check before, verify after.
         self._check_sources(job, self._archive.study(job.study_id))
         stored: list[StoredEvidence] = []
@@ -190,6 +188,7 @@ class Analyst:
                 evidence=tuple(stored),
                 verdict=result.verdict,
                 not_analysed=tuple({"quantity": n.quantity, "reason": n.reason} for n in result.not_analysed),
+                embedding=result.embedding,
             )
             self._check_sources(job, self._archive.study(job.study_id))
             self._complete(job, record)
