@@ -9,6 +9,7 @@ It is meant for tests, demonstrations and as an addition to real training data. 
 necrosis and no artefacts: a figure measured on it says that the machinery works, not that a model is good.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -78,7 +79,7 @@ def slide(
     if stain not in ("H&E", "H-DAB"):
         raise ValueError(f"unknown stain {stain!r}")
     rng = np.random.default_rng(seed)
-    tissue = _tissue(rows, cols, rng)
+    tissue = specimen(rows, cols, rng)
     labels, chromatin = _nuclei(tissue, spacing_um, nuclei_per_mm2, rng)
     count = int(labels.max())
     positive = np.zeros(count + 1, bool)
@@ -88,21 +89,21 @@ def slide(
     return SlidePhantom(rgb=rgb, labels=labels, positive=positive, tissue=tissue, spacing_um=spacing_um)
 
 
-def _noise(rows: int, cols: int, cell: tuple[float, float], rng: np.random.Generator) -> npt.NDArray[np.float32]:
+def noise(rows: int, cols: int, cell: tuple[float, float], rng: np.random.Generator) -> npt.NDArray[np.float32]:
     """Smooth noise, standard normal at the knots, which are `cell` = (rows, columns) pixels apart."""
     knots = (max(2, int(rows / cell[0]) + 2), max(2, int(cols / cell[1]) + 2))
     grid = rng.standard_normal(knots, dtype=np.float32)
     return np.asarray(cv2.resize(grid, (cols, rows), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
-def _tissue(rows: int, cols: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
-    """A rounded blob with an uneven edge that fills most of the field."""
+def specimen(rows: int, cols: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """rows x columns: a rounded blob with an uneven edge that fills most of the field."""
     small = (max(16, rows // 16), max(16, cols // 16))
     y = np.linspace(-1, 1, small[0], dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, small[1], dtype=np.float32)[None, :]
     # a norm between the circle and the square; noise moves the edge
     radius = (np.abs(x) ** 4 + np.abs(y) ** 4) ** 0.25
-    edge = 0.9 + 0.06 * _noise(small[0], small[1], (small[0] / 5, small[1] / 5), rng)
+    edge = 0.9 + 0.06 * noise(small[0], small[1], (small[0] / 5, small[1] / 5), rng)
     inside = cv2.resize((edge - radius).astype(np.float32), (cols, rows), interpolation=cv2.INTER_CUBIC)
     return np.asarray(inside > 0, bool)
 
@@ -147,26 +148,71 @@ def _shapes(
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.uint8]]:
     """n masks and chromatin textures, each of (2 half + 1) squared pixels."""
     side = 2 * half + 1
-    axis = np.arange(-half, half + 1, dtype=np.float32)
     turn = rng.uniform(0, np.pi, (n, 1, 1)).astype(np.float32)
-    x = axis[None, None, :] * np.cos(turn) + axis[None, :, None] * np.sin(turn)
-    y = axis[None, :, None] * np.cos(turn) - axis[None, None, :] * np.sin(turn)
     radius = rng.uniform(3.0, 5.0, (n, 1, 1)).astype(np.float32) / spacing_um
     aspect = np.sqrt(rng.uniform(1.0, 1.7, (n, 1, 1)).astype(np.float32))
-    angle = np.arctan2(y, x)
-    rim = np.ones_like(angle)
-    for order, size in ((2, 0.03), (3, 0.05), (5, 0.025)):
-        height = rng.normal(0, size, (n, 1, 1)).astype(np.float32)
-        rim += np.clip(height, -0.07, 0.07) * np.cos(order * angle + rng.uniform(0, 2 * np.pi, (n, 1, 1)))
-    distance = np.hypot(x / aspect, y * aspect) / (radius * rim)
+    distance = outlines(half, turn, radius, aspect, ((2, 0.03), (3, 0.05), (5, 0.025)), rng)
     # chromatin: clumps of about 1 um, a denser membrane in some nuclei, and nuclei differ in darkness
-    clump = max(3, round(side * spacing_um / 1.2))
-    grid = rng.standard_normal((clump, clump, n), dtype=np.float32)
-    clumps = np.stack([cv2.resize(grid[..., i], (side, side), interpolation=cv2.INTER_CUBIC) for i in range(n)], axis=0)
+    grain = clumps(n, side, 1.2 / spacing_um, rng)
     membrane = rng.uniform(0, 0.5, (n, 1, 1)).astype(np.float32) * np.clip((distance - 0.6) / 0.4, 0, 1)
     dark = rng.normal(1.0, 0.18, (n, 1, 1)).clip(0.6, 1.5).astype(np.float32)
-    texture = 128.0 * dark * (0.92 + 0.16 * clumps + membrane)
+    texture = 128.0 * dark * (0.92 + 0.16 * grain + membrane)
     return distance <= 1.0, texture.clip(20, 255).astype(np.uint8)
+
+
+def outlines(
+    half: int,
+    turn: npt.NDArray[np.float32],
+    radius: npt.NDArray[np.float32],
+    aspect: npt.NDArray[np.float32],
+    harmonics: Sequence[tuple[int, float]],
+    rng: np.random.Generator,
+) -> npt.NDArray[np.float32]:
+    """Uneven ellipses: n x (2 half + 1) squared, the distance from the centre in units of the rim's, 1 on the rim.
+
+    Args:
+        half: pixels from the centre to the end of the picture.
+        turn, radius, aspect: n x 1 x 1: direction of the long axis in radians, radius in pixels of the circle of equal
+            area, square root of long axis over short axis.
+        harmonics: order of each wave along the rim, and the standard deviation of its height.
+    """
+    n = len(turn)
+    axis = np.arange(-half, half + 1, dtype=np.float32)
+    x = axis[None, None, :] * np.cos(turn) + axis[None, :, None] * np.sin(turn)
+    y = axis[None, :, None] * np.cos(turn) - axis[None, None, :] * np.sin(turn)
+    angle = np.arctan2(y, x)
+    rim = np.ones_like(angle)
+    for order, size in harmonics:
+        height = rng.normal(0, size, (n, 1, 1)).astype(np.float32)
+        rim += np.clip(height, -0.07, 0.07) * np.cos(order * angle + rng.uniform(0, 2 * np.pi, (n, 1, 1)))
+    return np.asarray(np.hypot(x / aspect, y * aspect) / (radius * rim))
+
+
+def clumps(n: int, side: int, cell: float, rng: np.random.Generator) -> npt.NDArray[np.float32]:
+    """n x side x side: smooth noise with knots `cell` pixels apart, standard normal there."""
+    knots = max(3, round(side / cell))
+    grid = rng.standard_normal((knots, knots, n), dtype=np.float32)
+    return np.stack([cv2.resize(grid[..., i], (side, side), interpolation=cv2.INTER_CUBIC) for i in range(n)], axis=0)
+
+
+def light(
+    stains: Sequence[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]], blur: float, rng: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """What the camera sees, rows x columns x 3, about 0..255: Beer-Lambert law, blur and noise.
+
+    Args:
+        stains: optical density vector (3) and amount (rows x columns) of each dye.
+        blur: standard deviation of the optics' blur in pixels.
+    """
+    rows, cols = stains[0][1].shape
+    od = np.zeros((rows, cols, 3), np.float32)
+    for vector, amount in stains:
+        # the camera sees blurred light; blurring the dye instead differs little and costs one channel, not three
+        soft = cv2.GaussianBlur(np.ascontiguousarray(amount, np.float32), (0, 0), max(0.3, blur))
+        od += soft[..., None] * vector
+    seen = 245.0 * np.exp(od * np.float32(-np.log(10.0)))
+    seen += rng.standard_normal((rows, cols, 1), dtype=np.float32) * 1.5
+    return np.asarray(seen, np.float32)
 
 
 def _paint(
@@ -182,7 +228,7 @@ def _paint(
     rows, cols = labels.shape
     blur = 0.3 / spacing_um
     fibre = (4.0 / spacing_um, 25.0 / spacing_um)
-    ground = 0.55 + 0.22 * _noise(rows, cols, fibre, rng) + 0.15 * _noise(rows, cols, (120.0 / spacing_um,) * 2, rng)
+    ground = 0.55 + 0.22 * noise(rows, cols, fibre, rng) + 0.15 * noise(rows, cols, (120.0 / spacing_um,) * 2, rng)
     ground = (np.clip(ground, 0.12, 1.2) * tissue).astype(np.float32)
     cv2.GaussianBlur(ground, (0, 0), max(0.3, 2 * blur), dst=ground)
     brown = positive[labels]
@@ -207,12 +253,5 @@ def _paint(
                 (HAEMATOXYLIN, np.where(brown[band], 0.25, 0.45) * nucleus + 0.09 * stroma),
                 (DAB, strength * nucleus + 0.03 * stroma),
             ]
-        od = np.zeros((hi - lo, cols, 3), np.float32)
-        for vector, amount in stains:
-            # the camera sees blurred light; blurring the dye instead differs little and costs one channel, not three
-            soft = cv2.GaussianBlur(np.ascontiguousarray(amount, np.float32), (0, 0), max(0.3, blur))
-            od += soft[..., None] * vector
-        light = 245.0 * np.exp(od * np.float32(-np.log(10.0)))
-        light += rng.standard_normal((hi - lo, cols, 1), dtype=np.float32) * 1.5
-        rgb[start:stop] = light.clip(0, 255)[start - lo : stop - lo].astype(np.uint8)
+        rgb[start:stop] = light(stains, blur, rng).clip(0, 255)[start - lo : stop - lo].astype(np.uint8)
     return rgb
