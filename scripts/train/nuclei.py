@@ -40,6 +40,7 @@ from nuclei_measure import (  # noqa: E402
     torch_maps,
 )
 from nuclei_tiles import Tile, load_tiles, part_of, sample, targets  # noqa: E402
+from unet import UNet  # noqa: E402
 
 from airouter.domain import codes  # noqa: E402
 from phantoms.slide import slide  # noqa: E402
@@ -61,32 +62,6 @@ class Samples(torch.utils.data.Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return torch.from_numpy(image), torch.from_numpy(targets(labels))
 
 
-class UNet(nn.Module):
-    """A U-Net (Ronneberger et al. 2015) with sums in place of concatenation (LinkNet): small and quick on a CPU.
-
-    Input N x 3 x H x W in 0..1, H and W multiples of 16; output N x 2 x H x W, logits of nucleus and rim.
-    """
-
-    def __init__(self, widths: Sequence[int] = (12, 24, 48, 80, 112)) -> None:
-        super().__init__()
-        self.down = nn.ModuleList([common.Block(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True)])
-        self.narrow = nn.ModuleList([nn.Conv2d(b, a, 1) for a, b in itertools.pairwise(widths)])
-        self.up = nn.ModuleList([common.Block(a, a) for a in widths[:-1]])
-        self.head = nn.Conv2d(widths[0], 2, 1)
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        x = 1.0 - image  # glass is 0, so that the zeros of padding are glass
-        skips = []
-        for level, block in enumerate(self.down):
-            x = block(x if level == 0 else F.max_pool2d(x, 2))
-            skips.append(x)
-        for level in reversed(range(len(self.up))):
-            x = F.interpolate(self.narrow[level](x), scale_factor=2.0, mode="nearest")
-            x = self.up[level](x + skips[level])
-        logits: torch.Tensor = self.head(x)
-        return logits
-
-
 def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Cross-entropy and Dice for each map; pixels on a rim weigh more, and those where nuclei meet most.
 
@@ -101,11 +76,11 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return entropy + 0.5 * dice.sum()
 
 
-def continue_from(net: UNet, path: Path, samples: Samples) -> None:
+def continue_from(net: UNet, path: Path, images: torch.Tensor) -> None:
     """Take the weights of a shipped file, where each batch normalisation is folded into its convolution.
 
-    The normalisations are opened again around the mean and variance that some samples show, so that the net gives
-    what the file gives and can be trained on.
+    The normalisations are opened again around the mean and variance that some images [N, 3, H, W] in 0..1 show, so that
+    the net gives what the file gives and can be trained on.
     """
     graph = onnx.load(str(path)).graph
     stored = {tensor.name: torch.from_numpy(onnx.numpy_helper.to_array(tensor).copy()) for tensor in graph.initializer}
@@ -128,7 +103,7 @@ def continue_from(net: UNet, path: Path, samples: Samples) -> None:
                 following.register_forward_pre_hook(lambda module, given: seen.__setitem__(module, given[0]))
             elif layer.bias is not None:
                 layer.bias.copy_(bias)
-        net.eval()(torch.stack([samples[i][0] for i in range(16)]).float() / 255.0)
+        net.eval()(images)
         for norm, given in seen.items():
             assert isinstance(norm, nn.BatchNorm2d)
             norm._forward_pre_hooks.clear()
@@ -146,7 +121,7 @@ def train(
     samples = Samples(tiles, steps * args.batch, args.seed)
     net = UNet()
     if args.start is not None:
-        continue_from(net, args.start, samples)
+        continue_from(net, args.start, torch.stack([samples[i][0] for i in range(16)]).float() / 255.0)
     net = net.to(device)
     average = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.98), use_buffers=True

@@ -104,12 +104,12 @@ def torch_maps(net: nn.Module, device: torch.device) -> Maps:
 
 
 def onnx_maps(path: Path) -> Maps:
-    """The shipped file as a function of an image."""
+    """The first two maps of a shipped file as a function of an image."""
     session = common.runner(path)
 
     def maps(rgb: Rgb) -> Floats:
         image, (rows, cols) = padded(rgb)
-        return np.asarray(session.run(["maps"], {"image": image})[0][0, :, :rows, :cols])
+        return np.asarray(session.run(["maps"], {"image": image})[0][0, :2, :rows, :cols])
 
     return maps
 
