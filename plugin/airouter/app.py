@@ -19,6 +19,8 @@ from airouter.adapters.durable import DurableQueue, Patience
 from airouter.adapters.lock import StateLock
 from airouter.adapters.orthanc import OrthancArchive
 from airouter.adapters.rest import connect
+from airouter.adapters.sight import OrthancSight, credential_headers
+from airouter.adapters.similarity import FaissIndex
 from airouter.adapters.slide_import import SlideImporter
 from airouter.adapters.slide_store import SlideStore
 from airouter.config import Settings
@@ -33,7 +35,9 @@ from airouter.services.importing import WORKING, WatchedFolder
 from airouter.services.intake import Intake
 from airouter.services.preflight import problems
 from airouter.services.request import Requests
+from airouter.services.rescans import Rescans
 from airouter.services.routing import Router
+from airouter.services.similar import SimilarCases
 from airouter.web.app import create_app
 from airouter.web.bridge import mount
 from airouter.web.metrics import Metrics
@@ -45,6 +49,7 @@ log = logging.getLogger("airouter")
 _WEB_THREADS = 4
 _STOP_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # s between two tries to start
+_SIGHT_SECONDS = 20.0  # within which Orthanc must say whether a user may read a study
 _UPLOAD_SECONDS = 900.0  # Orthanc answers once an instance is on its disk, and a level of a slide may have gigabytes
 
 
@@ -57,6 +62,7 @@ class Parts:
     queue: DurableQueue
     intake: Intake
     requests: Requests
+    rescans: Rescans
     bulk: ThreadPoolExecutor
 
 
@@ -115,7 +121,8 @@ def build(settings: Settings, archive: Archive, repository: ModelRepository, bas
     def defer(task: Callable[[], None]) -> None:
         bulk.submit(task)
 
-    return Parts(settings, journal, queue, intake, Requests(archive, journal, queue, router, defer), bulk)
+    requests = Requests(archive, journal, queue, router, defer)
+    return Parts(settings, journal, queue, intake, requests, Rescans(archive, journal), bulk)
 
 
 class Plugin:
@@ -129,6 +136,8 @@ class Plugin:
         self._repository: ModelRepository | None = None
         self._lock: StateLock | None = None
         self._archive: OrthancArchive | None = None
+        self._sight: OrthancSight | None = None
+        self._similar: SimilarCases | None = None
         self._imports: WatchedFolder | None = None
         self._import_store: SlideStore | None = None
         self._version: str | None = None
@@ -231,6 +240,10 @@ class Plugin:
             self._parts = parts
             self._state, self._reason = RouterState.RUNNING, ""
             self._spawn("airouter-intake", parts.intake.run)
+            # Without our token: what is asked here, is asked in the name of a user.
+            self._sight = OrthancSight(client(token=None, timeout=_SIGHT_SECONDS), credential_headers(self._document))
+            self._similar = SimilarCases(self._archive, parts.journal, self._sight, FaissIndex)
+            self._spawn("airouter-similar", partial(_prepare, self._similar))
             if settings.import_directory is not None:
                 self._import_store = SlideStore(client(timeout=_UPLOAD_SECONDS))
                 self._imports = _watched(_importer(self._import_store, settings, self._base), settings, self._base)
@@ -260,6 +273,8 @@ class Plugin:
         """Close what `_run` opened before there were parts."""
         if self._archive is not None:
             self._archive.close()
+        if self._sight is not None:
+            self._sight.close()
         if self._import_store is not None:
             self._import_store.close()
         if self._lock is not None:
@@ -275,6 +290,8 @@ class Plugin:
             journal=lambda: self._parts.journal if self._parts else None,
             requests=lambda: self._parts.requests if self._parts else None,
             imports=lambda: self._imports,
+            similar=lambda: self._similar,
+            rescans=lambda: self._parts.rescans if self._parts else None,
         )
 
     def health(self) -> Health:
@@ -297,6 +314,14 @@ class Plugin:
             jobs=jobs,
             intake_lag_seconds=parts.intake.lag_seconds() if parts else None,
         )
+
+
+def _prepare(similar: SimilarCases) -> None:
+    """On a thread of its own: a failure here is told again, to whoever searches next."""
+    try:
+        similar.start()
+    except RouterError as error:
+        log.warning("the index of similar cases was not prepared: %s", error)
 
 
 def _importer(store: SlideStore, settings: Settings, base: Path) -> SlideImporter:

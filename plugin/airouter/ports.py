@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from airouter.domain.decision import Decision
+from airouter.domain.finding import Embedding
 from airouter.domain.job import Discontinuation, Job, JobState, Progress
 from airouter.domain.model import Model
 from airouter.domain.priority import Verdict
+from airouter.domain.rescan import Fitness, RescanEntry, RescanState
 from airouter.domain.study import Study
 
 
@@ -57,7 +59,8 @@ class Archive(Protocol):
         """
 
     def mark(self, study: str, marks: Mapping[str, str]) -> None:
-        """Set named marks on a study: metadata, and labels where the archive has labels. Raises NotInArchive."""
+        """Set named marks on a study: metadata, and labels where the archive has labels. An empty value takes a mark
+        away. Raises NotInArchive."""
 
     def changes(self, since: int) -> Iterator[Change]:
         """New instances after sequence number `since`, oldest first."""
@@ -134,6 +137,26 @@ class ResultRecord:
     evidence: tuple[StoredEvidence, ...]
     verdict: Verdict
     not_analysed: tuple[Mapping[str, str], ...]
+    embedding: Embedding | None = None  # written and not read back: Journal.embeddings gives all of them
+    fitness: Fitness | None = None  # nor this: Journal.rescans has it
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredEmbedding:
+    """The embedding of one slide (a series) as the journal keeps it. `id` only grows; `kept` is an ISO 8601 time, UTC.
+
+    Only vectors of one `space` may be compared: it names the weights, their contract and how the vectors are made.
+    """
+
+    id: int
+    job: str  # job key
+    study_id: str
+    study_uid: str
+    series_uid: str
+    space: str
+    model: str  # name
+    kept: str
+    embedding: Embedding
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +176,46 @@ class Imported:
     study_uid: str
     instances: int
     new: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeenStudy:
+    """A study as one user may see it: its series, and the archive's identifier of its patient, None if unknown."""
+
+    series_uids: frozenset[str]
+    patient: str | None
+
+
+class Sight(Protocol):
+    """What the archive itself lets a user see."""
+
+    def study(self, study_id: str, headers: Mapping[str, str]) -> SeenStudy | None:
+        """The study as whoever sent a request with these headers may read it, None where they may not.
+
+        Names of headers are lower case. Raises NotInArchive where the archive says that there is no such study,
+        ArchiveUnavailable where it does not answer.
+        """
+
+
+class VectorIndex(Protocol):
+    """Vectors of length 1 and of one number of values under integer identifiers; threads may share it."""
+
+    def __len__(self) -> int: ...
+
+    def add(self, ids: Sequence[int], vectors: NDArray[np.float32]) -> None:
+        """Add float32 [n, values]; identifiers must be new."""
+
+    def remove(self, ids: Sequence[int]) -> None:
+        """Take out; one that is not there is passed over."""
+
+    def vectors(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """float32 [n, values] of these identifiers. Raises KeyError for one that is not there."""
+
+    def ranked(self, vector: NDArray[np.float32]) -> Iterator[tuple[int, float]]:
+        """(identifier, cosine similarity) of all, the most similar first.
+
+        What is added or removed meanwhile may be missed.
+        """
 
 
 class SlideImporter(Protocol):
@@ -214,6 +277,33 @@ class Journal(Protocol):
 
     def worklist(self, limit: int = 100) -> list[WorklistEntry]:
         """Most urgent first, then oldest first."""
+
+    def rescans(self, state: RescanState | None = RescanState.OPEN, limit: int = 100) -> list[RescanEntry]:
+        """Slides that were judged and are in a state (None: any), worst first, then oldest first."""
+
+    def rescans_of(self, study_uid: str) -> list[RescanEntry]:
+        """Every slide of a study that was judged, in the order in which they were judged first."""
+
+    def rescan(self, series_uid: str) -> RescanEntry | None:
+        """One slide that was judged, None where it never was."""
+
+    def dismiss(self, series_uid: str, reason: str, by: str | None = None) -> RescanEntry | None:
+        """Take a slide off the list of those to scan again, for ever: its entry as it stands then.
+
+        One that is not on it stays as it is; None where the slide was never judged.
+        """
+
+    def embeddings(self, after: int = 0, limit: int = 500) -> list[StoredEmbedding]:
+        """Those of a higher id, lowest first. One that comes later, from whatever node, has a higher id.
+
+        Of a slide in a space only the newest is kept.
+        """
+
+    def forget(self, study_id: str) -> None:
+        """Remove the embeddings of a study that the archive does not hold any more."""
+
+    def job_of(self, series_uid: str, pipeline: str) -> JobRecord | None:
+        """The newest job of a pipeline on a series; takes longer the more jobs there are."""
 
     def ours(self, uids: Sequence[str]) -> set[str]:
         """Those of the SOP Instance UIDs that we wrote."""

@@ -14,13 +14,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airouter.adapters import tables
-from airouter.adapters.rows import decision_content, decision_key, decision_of, job_content, record_of
+from airouter.adapters import embeddings, rescans, tables
+from airouter.adapters.rows import decision_content, decision_key, decision_of, job_content, job_of, record_of
 from airouter.domain.decision import Decision, Outcome
 from airouter.domain.job import Discontinuation, Job, JobState, Progress
 from airouter.domain.priority import Priority, Verdict, most_urgent
+from airouter.domain.rescan import RescanEntry, RescanState
 from airouter.errors import JobCanceled, JournalError, JournalUnavailable
-from airouter.ports import JobRecord, ResultRecord, StoredEvidence, WorklistEntry
+from airouter.ports import JobRecord, ResultRecord, StoredEmbedding, StoredEvidence, WorklistEntry
 
 _BUSY_SECONDS: Final = 30
 _ENDED: Final = (JobState.COMPLETED, JobState.CANCELED)
@@ -181,7 +182,7 @@ class DatabaseJournal:
                 return
             t = tables.job
             done = t.update().where(t.c.key == result.job).values(state=JobState.COMPLETED, ended=now, reason=reason)
-            study_id = db.execute(done.returning(t.c.study_id)).scalar_one()
+            job = job_of(db.execute(done.returning(t.c.content)).scalar_one())
             row = {
                 "job": result.job,
                 "study_uid": result.study_uid,
@@ -203,7 +204,11 @@ class DatabaseJournal:
                 db.execute(
                     self._insert(tables.evidence).values(kept).on_conflict_do_update(index_elements=["uid"], set_=kept)
                 )
-            self._prioritise(db, result.study_uid, study_id, now)
+            if result.embedding is not None:
+                embeddings.keep(db, job, result.embedding, now)
+            if result.fitness is not None:
+                rescans.keep(db, job, result.fitness, now)
+            self._prioritise(db, result.study_uid, job.study_id, now)
 
     def cancel(self, key: str, why: Discontinuation, reason: str) -> None:
         t = tables.job
@@ -268,6 +273,43 @@ class DatabaseJournal:
                 found.update(db.execute(sa.select(tables.evidence.c.uid).where(some)).scalars())
         return found
 
+    # -- slides to scan again -----------------------------------------------------------------------------------------
+
+    def rescans(self, state: RescanState | None = RescanState.OPEN, limit: int = 100) -> list[RescanEntry]:
+        with self._read() as db:
+            return rescans.read(db, state, _limit(limit))
+
+    def rescans_of(self, study_uid: str) -> list[RescanEntry]:
+        with self._read() as db:
+            return rescans.of_study(db, study_uid)
+
+    def rescan(self, series_uid: str) -> RescanEntry | None:
+        with self._read() as db:
+            return rescans.of_series(db, series_uid)
+
+    def dismiss(self, series_uid: str, reason: str, by: str | None = None) -> RescanEntry | None:
+        with self._write() as db:
+            return rescans.dismiss(db, series_uid, reason, by, _now())
+
+    # -- embeddings ---------------------------------------------------------------------------------------------------
+
+    def embeddings(self, after: int = 0, limit: int = 500) -> list[StoredEmbedding]:
+        with self._read() as db:
+            return embeddings.read(db, after, _limit(limit))
+
+    def forget(self, study_id: str) -> None:
+        with self._write() as db:
+            embeddings.forget(db, study_id)
+
+    def job_of(self, series_uid: str, pipeline: str) -> JobRecord | None:
+        t = tables.job
+        said = t.c.content["series_uid"].as_string() == series_uid, t.c.content["pipeline"].as_string() == pipeline
+        with self._read() as db:
+            row = db.execute(sa.select(t).where(*said).order_by(t.c.id.desc()).limit(1)).mappings().first()
+        return record_of(row) if row is not None else None
+
+    # -- what the intake remembers ------------------------------------------------------------------------------------
+
     def settled(self, study_id: str) -> str | None:
         t = tables.settled
         with self._read() as db:
@@ -299,6 +341,8 @@ class DatabaseJournal:
             tables.metadata.create_all(db)
             if version is None:
                 db.execute(self._insert(tables.schema).values(version=tables.SCHEMA))
+            elif version < tables.SCHEMA:  # up to now versions differ by tables alone, which stand there by now
+                db.execute(tables.schema.update().values(version=tables.SCHEMA))
 
     @property
     def _name(self) -> str:

@@ -113,7 +113,10 @@ class MemoryArchive:
     def mark(self, study: str, marks: Mapping[str, str]) -> None:
         self.study(study)
         with self._lock:
-            self.marks.setdefault(study, {}).update(marks)
+            standing = self.marks.setdefault(study, {})
+            standing.update(marks)
+            for name in [name for name, value in standing.items() if not value]:
+                del standing[name]
             if "priority" in marks:
                 self.labels[study] = f"ai-{marks['priority'].lower()}"
 

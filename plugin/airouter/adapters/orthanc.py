@@ -33,9 +33,11 @@ from airouter.imaging.groups import read_header
 from airouter.ports import Change, StudyStamp
 
 # Orthanc's user-defined metadata are numbers from 1024 on; names would need UserMetadata in orthanc.json.
-METADATA: Final[Mapping[str, int]] = {"priority": 4201, "reason": 4202}
+METADATA: Final[Mapping[str, int]] = {"priority": 4201, "reason": 4202, "rescan": 4203}
 # Labels of the study list, one of them per study (Orthanc 1.12.0 and later).
 LABELS: Final = {"STAT": "ai-stat", "HIGH": "ai-high", "ROUTINE": "ai-routine", "LOW": "ai-low"}
+# Beside those, of a study with a slide that must be scanned again.
+RESCAN_LABEL: Final = "ai-rescan"
 _PAGE: Final = 1000
 _SIBLINGS: Final = 4000  # instances of a series whose study is remembered with that of one of them
 _LOOK_UP_SECONDS: Final = 2.0
@@ -132,6 +134,12 @@ class OrthancArchive:
             self._rest.send("PUT", f"{labels}/{label}", content=b"")
             for other in set(self._rest.json(labels)) & set(LABELS.values()) - {label}:
                 self._rest.send("DELETE", f"{labels}/{other}", accept=(404,))
+        if "rescan" in marks and self._labels():
+            flag = f"/studies/{quote(study)}/labels/{RESCAN_LABEL}"
+            if marks["rescan"]:
+                self._rest.send("PUT", flag, content=b"")
+            else:
+                self._rest.send("DELETE", flag, accept=(404,))
 
     def remove(self, instance: str) -> None:
         self._rest.send("DELETE", f"/instances/{quote(instance)}", accept=(404,))
@@ -278,18 +286,22 @@ class OrthancArchive:
         return study
 
     def _set_metadata(self, path: str, value: str) -> None:
-        """Write unless it stands there already: each write is a line in the change log.
+        """Write unless it stands there already, delete for an empty value: each write is a line in the change log.
 
         With CheckRevisions an overwrite needs the entity tag of what it replaces and answers 409 where that is old.
         """
         content = value.encode("utf-8")
         for _ in range(4):
             standing = self._rest.send("GET", path, accept=(404,))
-            if standing.status_code == 200 and standing.content == content:
+            if (standing.content if standing.status_code == 200 else b"") == content:
                 return
             tag = standing.headers.get("ETag") if standing.status_code == 200 else None
             headers = {"If-Match": tag} if tag else None
-            if self._rest.send("PUT", path, content=content, headers=headers, accept=(409, 412)).status_code < 400:
+            if content:
+                answer = self._rest.send("PUT", path, content=content, headers=headers, accept=(409, 412))
+            else:
+                answer = self._rest.send("DELETE", path, headers=headers, accept=(404, 409, 412))
+            if answer.status_code < 400 or answer.status_code == 404:
                 return
         raise ArchiveError(f"{path}: somebody else keeps changing it")
 

@@ -5,7 +5,7 @@ from typing import Final
 import sqlalchemy as sa
 
 # Goes up with every change of a table that an older router cannot read; `database.migrate` learns the way there.
-SCHEMA: Final = 1
+SCHEMA: Final = 2  # 2: the table `rescan`, which an older router would leave behind the results
 
 metadata: Final = sa.MetaData()
 
@@ -77,6 +77,43 @@ evidence: Final = sa.Table(
     sa.Column("sop_class", sa.Text, nullable=False),
     sa.Column("series_uid", sa.Text, nullable=False),
     sa.Column("instance", sa.Text, nullable=False),
+)
+
+embedding: Final = sa.Table(
+    "embedding",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("job", sa.String(64), sa.ForeignKey("job.key"), nullable=False, unique=True),
+    sa.Column("study_id", sa.String(64), nullable=False, index=True),
+    sa.Column("study_uid", sa.Text, nullable=False),
+    sa.Column("series_uid", sa.Text, nullable=False, index=True),
+    sa.Column("space", sa.String(64), nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("kept", sa.Text, nullable=False),
+    sa.Column("taken", sa.Text, nullable=False),
+    sa.Column("fields", sa.JSON, nullable=False),  # of each region its field and share
+    sa.Column("vectors", sa.LargeBinary, nullable=False),  # float32, little-endian: of the slide, then of each region
+    sqlite_autoincrement=True,  # an id that was deleted is not given again: readers go on after the last they saw
+)
+
+rescan: Final = sa.Table(
+    "rescan",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("series_uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("study_uid", sa.Text, nullable=False, index=True),
+    sa.Column("study_id", sa.Text, nullable=False),
+    sa.Column("fit", sa.Boolean, nullable=False),
+    sa.Column("fitness", sa.Text, nullable=False),  # what was judged, in words
+    sa.Column("usable_percent", sa.Float),
+    sa.Column("container", sa.Text),
+    sa.Column("scanned", sa.Text),
+    sa.Column("state", sa.Text, nullable=False, index=True),
+    sa.Column("rank", sa.Float, nullable=False, index=True),
+    sa.Column("opened", sa.Text, nullable=False),
+    sa.Column("closed", sa.Text),
+    sa.Column("closed_by", sa.Text),
+    sa.Column("note", sa.Text),
 )
 
 worklist: Final = sa.Table(

@@ -77,10 +77,16 @@ USABLE_TISSUE: Final = Code("131501", "DCM", "Usable tissue")
 UNUSABLE_TISSUE: Final = Code("131502", "DCM", "Unusable tissue")
 IN_FOCUS: Final = Code("131503", "DCM", "In focus")
 OUT_OF_FOCUS: Final = Code("131504", "DCM", "Out of focus")
+COVER_SLIP_DEFECT: Final = Code("131505", "DCM", "Cover slip defect")
 FOLDED_TISSUE: Final = Code("131506", "DCM", "Folded tissue")
 ADEQUATELY_STAINED: Final = Code("131507", "DCM", "Adequately stained")
 INADEQUATELY_STAINED: Final = Code("131508", "DCM", "Inadequately stained")
+COVERSLIP_EDGE: Final = Code("131510", "DCM", "Coverslip edge")
 SLIDE_MARKING: Final = Code("131511", "DCM", "Slide marking")
+STITCHING: Final = Code("131512", "DCM", "Stitching")
+STRIPES: Final = Code("131513", "DCM", "Stripes")
+FOREIGN_MATERIAL: Final = Code("131514", "DCM", "Foreign material")
+SCRATCH: Final = Code("131515", "DCM", "Scratch")
 TISSUE_MARKING: Final = Code("131516", "DCM", "Tissue marking")
 
 # --- SNOMED CT, in pydicom's dictionary (names after PS3.16) ---
@@ -100,6 +106,10 @@ BREAST: Final = Code("76752008", "SCT", "Breast")
 AREA: Final = Code("42798000", "SCT", "Area")
 VOLUME: Final = Code("118565006", "SCT", "Volume")
 LENGTH: Final = Code("410668003", "SCT", "Length")
+LONG_AXIS: Final = Code("103339001", "SCT", "Long axis")  # CID 7469
+LYMPH_NODE: Final = Code("59441001", "SCT", "Lymph node")  # CID 7600
+MARGIN_STATUS: Final = Code("372249001", "SCT", "Tumor margin status")
+SURGICAL_MARGIN: Final = Code("396631001", "SCT", "Surgical margin observable")
 EYE: Final = Code("81745001", "SCT", "Eye")
 RETINA: Final = Code("5665001", "SCT", "Retina")
 FOVEA: Final = Code("67046006", "SCT", "Fovea centralis")
@@ -119,6 +129,9 @@ POSITIVE: Final = Code("10828004", "SCT", "Positive")  # CID 250
 NEGATIVE: Final = Code("260385009", "SCT", "Negative")  # CID 250
 YES: Final = Code("373066001", "SCT", "Yes")
 NO: Final = Code("373067005", "SCT", "No")
+NOTTINGHAM_1: Final = Code("369790002", "SCT", "Nottingham Combined Grade I: 3-5 points")  # CID 6069
+NOTTINGHAM_2: Final = Code("369791003", "SCT", "Nottingham Combined Grade II: 6-7 points")  # CID 6069
+NOTTINGHAM_3: Final = Code("369792005", "SCT", "Nottingham Combined Grade III: 8-9 points")  # CID 6069
 AUTOMATED: Final = Code("8359006", "SCT", "Automated")
 MANUAL: Final = Code("87982008", "SCT", "Manual")
 # The only Procedure Reported that the report validator takes for TID 1500 (CID 100); the modality stands in the group.
@@ -129,6 +142,7 @@ IMAGING_PROCEDURE: Final = Code("363679005", "SCT", "Imaging procedure")
 QUALITY: Final = Code("263496004", "SCT", "Quality")  # CID 7150
 AIR_BUBBLE: Final = Code("56117007", "SCT", "Air bubble")  # CID 7164
 SLIDE: Final = Code("1179252003", "SCT", "Slide")
+LYMPHOCYTE: Final = Code("56972008", "SCT", "Lymphocyte")  # annotations of NCI's Imaging Data Commons
 
 # --- How a specimen was stained (TID 8001, TID 8003), read from slides, written to imported ones; in pydicom's ---
 # --- dictionary ---
@@ -173,7 +187,7 @@ ETDRS_FIELDS: Final[Mapping[str, Code]] = {
     "outer temporal": ETDRS_OUTER_TEMPORAL,
 }
 
-# --- LOINC: HER2 (HL7 US breast cancer guide), ER and PR (HL7 mCODE guide; percentages: cancer registry guide CH CRL of ---
+# --- LOINC: HER2 (HL7 US breast cancer guide), ER and PR (HL7 mCODE guide; percentages: registry guide CH CRL of ---
 # --- HL7 Switzerland), PD-L1 (LOINC, mCODE guide) ---
 
 ER_INDEX: Final = Code("85329-1", "LN", "Cells.ER/100 cells in Breast cancer specimen by Immune stain")
@@ -184,6 +198,14 @@ HER2_SCORE: Final = Code("85319-2", "LN", "HER2 [Presence] in Breast cancer spec
 # "Cells.HER2 uniform intense membrane staining/cells in Breast cancer specimen by Immune stain": the cells of 3+.
 HER2_INTENSE: Final = Code("85328-3", "LN", "Cells.HER2 uniform intense membrane staining/100 cells")
 PD_L1_TPS: Final = Code("83053-9", "LN", "Cells.PD-L1/100 viable tumor cells in Tissue by Immune stain")
+
+# --- LOINC: Nottingham grade and its components (HL7 US breast cancer guide, pathology module of the German Medical ---
+# --- Informatics Initiative) ---
+
+NOTTINGHAM_GRADE: Final = Code("44648-4", "LN", "Histologic grade [Score] in Breast cancer specimen by Nottingham")
+TUBULE_SCORE: Final = Code("85321-8", "LN", "Glandular differentiation [Score] in Breast cancer by Nottingham")
+PLEOMORPHISM_SCORE: Final = Code("44645-0", "LN", "Nuclear pleomorphism in Breast tumor by Nottingham")
+MITOSIS_SCORE: Final = Code("85300-2", "LN", "Mitotic rate [Score] in Breast cancer specimen by Nottingham")
 
 # --- NCI Thesaurus: in the molecular tumour board guide of the German Medical Informatics Initiative ---
 
@@ -250,7 +272,7 @@ MEMBRANE_1_SHARE: Final = Code("MEMBRANE-1-SHARE", PRIVATE_SCHEME, "Share of cel
 MEMBRANE_2_SHARE: Final = Code("MEMBRANE-2-SHARE", PRIVATE_SCHEME, "Share of cells with weak to moderate full staining")
 MEMBRANE_3_SHARE: Final = Code("MEMBRANE-3-SHARE", PRIVATE_SCHEME, "Share of cells with strong complete staining")
 MEMBRANE_STAINED: Final = Code("MEMBRANE-STAINED", PRIVATE_SCHEME, "Share of cells with any membrane staining")
-MEMBRANE_OD: Final = Code("MEMBRANE-OD", PRIVATE_SCHEME, "Mean optical density of DAB in the stained membrane")
+MEMBRANE_OD: Final = Code("MEMBRANE-OD", PRIVATE_SCHEME, "Optical density of DAB in the stained membrane")
 MEMBRANE_COMPLETE: Final = Code("MEMBRANE-EXTENT", PRIVATE_SCHEME, "Stained share of the circumference of a cell")
 STAINED_COUNT: Final = Code("STAINED-COUNT", PRIVATE_SCHEME, "Number of cells with membrane staining")
 IMMUNE_COUNT: Final = Code("IMMUNE-COUNT", PRIVATE_SCHEME, "Number of immune cells that count for the score")
@@ -269,6 +291,51 @@ TUMOUR_CELLULARITY: Final = Code("TUMOUR-CELLS", PRIVATE_SCHEME, "Tumour cellula
 STIL: Final = Code("STIL", PRIVATE_SCHEME, "Stromal tumour infiltrating lymphocytes")
 MITOTIC_COUNT: Final = Code("MITOTIC-COUNT", PRIVATE_SCHEME, "Number of mitotic figures")
 MITOTIC_DENSITY: Final = Code("MITOTIC-DENSITY", PRIVATE_SCHEME, "Mitotic figures per tissue area")
+MITOTIC_WINDOW_DENSITY: Final = Code("MITOTIC-WINDOW", PRIVATE_SCHEME, "Mitotic figures per area of the window")
+MITOTIC_FIGURE: Final = Code("MITOTIC-FIGURE", PRIVATE_SCHEME, "Mitotic figure")
+MITOTIC_HOTSPOT: Final = Code("MITOTIC-HOTSPOT", PRIVATE_SCHEME, "Window with most mitotic figures")
+METHOD_MITOSES: Final = Code("METHOD-MITOSES", PRIVATE_SCHEME, "Mitotic count in the densest circular window")
+STROMA_SCORED: Final = Code("STROMA-SCORED", PRIVATE_SCHEME, "Stroma within the tumour bed")
+LYMPHOCYTE_COUNT: Final = Code("LYMPHOCYTES", PRIVATE_SCHEME, "Number of lymphocytes in the stroma")
+LYMPHOCYTE_DENSITY: Final = Code("LYMPHO-DENSITY", PRIVATE_SCHEME, "Lymphocytes per area of stroma")
+METHOD_STIL: Final = Code("METHOD-STIL", PRIVATE_SCHEME, "Area of stroma that lymphocytes occupy")
+TUBULE_SHARE: Final = Code("TUBULE-SHARE", PRIVATE_SCHEME, "Share of the tumour that forms tubules")
+NUCLEAR_AREA: Final = Code("NUCLEAR-AREA", PRIVATE_SCHEME, "Mean area of tumour nuclei")
+REFERENCE_AREA: Final = Code("REFERENCE-AREA", PRIVATE_SCHEME, "Mean area of reference nuclei")
+NUCLEAR_RATIO: Final = Code("NUCLEAR-RATIO", PRIVATE_SCHEME, "Mean area of tumour nuclei by that of reference nuclei")
+NUCLEAR_VARIATION: Final = Code("NUCLEAR-CV", PRIVATE_SCHEME, "Coefficient of variation of the area of tumour nuclei")
+NOTTINGHAM_SUM: Final = Code("NOTTINGHAM-SUM", PRIVATE_SCHEME, "Sum of the three Nottingham scores")
+METHOD_NOTTINGHAM: Final = Code("METHOD-GRADE", PRIVATE_SCHEME, "Nottingham grade from areas, nuclear size and mitoses")
+TUMOUR_BED: Final = Code("TUMOUR-BED", PRIVATE_SCHEME, "Tumour bed")
+TUMOUR_BED_AREA: Final = Code("TUMOUR-BED-AREA", PRIVATE_SCHEME, "Area of the tumour bed")
+TUMOUR_STROMA_RATIO: Final = Code("TUMOUR-STROMA", PRIVATE_SCHEME, "Tumour-stroma ratio")
+STROMA_CATEGORY: Final = Code("STROMA-CATEGORY", PRIVATE_SCHEME, "Category of the tumour-stroma ratio")
+STROMA_HIGH: Final = Code("STROMA-HIGH", PRIVATE_SCHEME, "Stroma-high")
+STROMA_LOW: Final = Code("STROMA-LOW", PRIVATE_SCHEME, "Stroma-low")
+METHOD_CLASSES: Final = Code("METHOD-CLASSES", PRIVATE_SCHEME, "Area of the classes of a tissue model")
+METHOD_BED: Final = Code("METHOD-BED", PRIVATE_SCHEME, "Shares of the area of the tumour bed")
+
+MARGIN_USED: Final = Code("MARGIN-USED", PRIVATE_SCHEME, "Margin that was measured to")
+MARGIN_DRAWN: Final = Code("MARGIN-DRAWN", PRIVATE_SCHEME, "Margin drawn by a person")
+MARGIN_EDGE: Final = Code("MARGIN-EDGE", PRIVATE_SCHEME, "Edge of the tissue")
+MARGIN_POSITIVE: Final = Code("MARGIN-POSITIVE", PRIVATE_SCHEME, "Margin positive")
+MARGIN_CLOSE: Final = Code("MARGIN-CLOSE", PRIVATE_SCHEME, "Margin close")
+MARGIN_CLEAR: Final = Code("MARGIN-CLEAR", PRIVATE_SCHEME, "Margin clear")
+METHOD_MARGIN: Final = Code("METHOD-MARGIN", PRIVATE_SCHEME, "Shortest straight path from tumour to margin")
+
+TUMOUR_DEPOSIT: Final = Code("TUMOUR-DEPOSIT", PRIVATE_SCHEME, "Largest tumour deposit in a lymph node")
+DEPOSIT_COUNT: Final = Code("DEPOSIT-COUNT", PRIVATE_SCHEME, "Number of tumour deposits")
+DEPOSIT_CATEGORY: Final = Code("DEPOSIT-CATEGORY", PRIVATE_SCHEME, "Category of the largest tumour deposit by its size")
+ISOLATED_TUMOUR_CELLS: Final = Code("DEPOSIT-ITC", PRIVATE_SCHEME, "Isolated tumour cells")
+MICROMETASTASIS: Final = Code("DEPOSIT-MICRO", PRIVATE_SCHEME, "Micrometastasis")
+MACROMETASTASIS: Final = Code("DEPOSIT-MACRO", PRIVATE_SCHEME, "Macrometastasis")
+METHOD_DEPOSIT: Final = Code("METHOD-DEPOSIT", PRIVATE_SCHEME, "Greatest dimension of the largest tumour deposit")
+TRIAGE_MET: Final = Code("TRIAGE-MET", PRIVATE_SCHEME, "Criterion of triage is met")
+
+UNDERSTAINED: Final = Code("UNDERSTAINED", PRIVATE_SCHEME, "Understained")
+OVERSTAINED: Final = Code("OVERSTAINED", PRIVATE_SCHEME, "Overstained")
+OFF_TISSUE_AREA: Final = Code("OFF-TISSUE-AREA", PRIVATE_SCHEME, "Area beside the tissue")
+METHOD_SLIDE_QUALITY: Final = Code("METHOD-QUALITY", PRIVATE_SCHEME, "Usable tissue of a slide by its artefacts")
 
 RETINAL_THICKNESS: Final = Code("RETINAL-THICK", PRIVATE_SCHEME, "Mean retinal thickness of one B-scan")
 CENTRAL_THICKNESS: Final = Code("CENTRAL-THICK", PRIVATE_SCHEME, "Retinal thickness at the centre of the scan")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from airouter.domain.code import Code
 from airouter.domain.priority import Verdict
+from airouter.domain.rescan import Fitness
 from airouter.domain.study import Laterality
 
 
@@ -205,7 +206,8 @@ class Ungradable:
 class Result:
     """Everything one job found. `execution_provider` is what really ran the model.
 
-    `embedding` is kept by the router for the search of similar cases and never becomes DICOM.
+    `embedding` is kept by the router for the search of similar cases and never becomes DICOM. `fitness`: whether the
+    slide can be read, where that was asked.
     """
 
     findings: tuple[Finding, ...]
@@ -216,3 +218,4 @@ class Result:
     not_analysed: tuple[NotAnalysed, ...] = ()
     execution_provider: str = ""
     embedding: Embedding | None = None
+    fitness: Fitness | None = None

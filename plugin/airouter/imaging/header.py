@@ -1,6 +1,7 @@
 """What several readers ask of a header: spacing, laterality, functional groups. Missing is None, never a guess."""
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -51,6 +52,22 @@ def integer(value: Any, default: int = 0) -> int:
     """An int, the default for what is missing, empty or not a number."""
     made = number(value)
     return default if made is None else int(made)
+
+
+def taken(header: Dataset) -> str:
+    """When it was acquired, as 8 to 14 digits YYYYMMDDHHMMSS, empty where the header does not say.
+
+    Acquisition DateTime without its fraction and offset from UTC; else Study Date, with Study Time where it is there.
+    """
+    try:
+        acquired = re.match(r"\d{8,14}", str(header.get("AcquisitionDateTime") or ""))
+        date = re.fullmatch(r"\d{8}", str(header.get("StudyDate") or ""))
+        time = re.match(r"\d{2,6}", str(header.get("StudyTime") or ""))
+    except MALFORMED:
+        return ""
+    if acquired:
+        return acquired.group()
+    return date.group() + (time.group() if time else "") if date else ""
 
 
 def pixel_spacing_um(header: Dataset) -> tuple[float, float] | None:

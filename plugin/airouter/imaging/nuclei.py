@@ -64,10 +64,10 @@ def instances(
     mask = nucleus_prob >= threshold
     core = nucleus_prob.astype(np.float32) - boundary_prob.astype(np.float32)
     pixel_um2 = spacing_um * spacing_um
-    markers = _components(mask & (core >= _CORE), least=_SEED_AREA_UM2 / pixel_um2, connectivity=4)
+    markers = components(mask & (core >= _CORE), least=_SEED_AREA_UM2 / pixel_um2, connectivity=4)
     seeds = int(markers.max())
 
-    parts = _components(mask, least=0.0, connectivity=8)
+    parts = components(mask, least=0.0, connectivity=8)
     seeded = np.zeros(int(parts.max()) + 1, bool)
     seeded[parts[markers > 0]] = True
     unseeded = mask & ~seeded[parts]
@@ -126,7 +126,7 @@ def mean_per_label(values: npt.NDArray[np.float32], labels: npt.NDArray[np.int32
     return means.astype(np.float32)
 
 
-def _components(mask: npt.NDArray[np.bool_], *, least: float, connectivity: int) -> npt.NDArray[np.int32]:
+def components(mask: npt.NDArray[np.bool_], *, least: float, connectivity: int) -> npt.NDArray[np.int32]:
     """Number the connected parts of a mask 1..k, without those of fewer than `least` pixels."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), None, None, None, connectivity)
     keep = stats[:, cv2.CC_STAT_AREA] >= least

@@ -8,11 +8,19 @@ from airouter.domain.model import Model, Scalar
 from airouter.errors import ConfigurationError
 from airouter.pipelines import (
     fundus_quality,
+    margin,
+    membrane_scoring,
+    mitotic_count,
+    nottingham,
     nuclear_positivity,
     retinal_thickness,
     slide_classification,
     slide_embedding,
+    slide_quality,
     slide_segmentation,
+    til_score,
+    triage,
+    tumour_tissue,
 )
 from airouter.pipelines.pipeline import Companion, Parameter, Pipeline, Run, WithCompanions, unusable
 
@@ -31,8 +39,16 @@ __all__ = [
 GROUP = "airouter.pipelines"
 _BUILT_IN = (
     nuclear_positivity.PIPELINE,
+    membrane_scoring.PIPELINE,
     slide_classification.PIPELINE,
     slide_segmentation.PIPELINE,
+    tumour_tissue.PIPELINE,
+    margin.PIPELINE,
+    mitotic_count.PIPELINE,
+    til_score.PIPELINE,
+    nottingham.PIPELINE,
+    triage.PIPELINE,
+    slide_quality.PIPELINE,
     slide_embedding.PIPELINE,
     retinal_thickness.PIPELINE,
     fundus_quality.PIPELINE,

@@ -46,7 +46,8 @@ _CATEGORY: Final = {
         codes.QUALITY: (
             *(codes.USABLE_TISSUE, codes.UNUSABLE_TISSUE, codes.IN_FOCUS, codes.OUT_OF_FOCUS, codes.FOLDED_TISSUE),
             *(codes.ADEQUATELY_STAINED, codes.INADEQUATELY_STAINED, codes.SLIDE_MARKING, codes.TISSUE_MARKING),
-            codes.AIR_BUBBLE,
+            *(codes.AIR_BUBBLE, codes.COVERSLIP_EDGE, codes.COVER_SLIP_DEFECT, codes.SCRATCH),
+            *(codes.STITCHING, codes.STRIPES, codes.FOREIGN_MATERIAL),
         ),
     }.items()
     for code in members
@@ -182,7 +183,7 @@ def compartments(
     watch: Watch | None = None,
     region: TissueRegion | None = None,
 ) -> Compartments | Ungradable:
-    """Give every pixel of the tissue its class. `region`: that of this slide and model, where the caller has it already.
+    """Give every pixel of the tissue its class. `region`: that of slide and model, where the caller has it already.
 
     Ungradable as airouter.pipelines.tissue_region says, and where the patches show no tissue. Raises ModelOutputError,
     PixelDataError, ArchiveError, JobCanceled.

@@ -1,235 +1,142 @@
 """Counts the nuclei of a slide and, where the stain is haematoxylin-DAB, says how many of them are positive.
 
 The model (segmentation, classes `nucleus` and `boundary`) sees patches at its own spacing over the tissue; nuclei are
-separated by `imaging.nuclei`. Every nucleus on the tissue is counted, of whatever cell: this is not an index of tumour
-cells unless the slide holds nothing else, and each result says so.
+separated by `imaging.nuclei`. Where a companion model divides the tissue, or the model tells tumour cells from others,
+the index is that of tumour cells; else every nucleus on the tissue is counted, and each result says which holds.
 """
 
-import functools
+from collections.abc import Mapping
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from airouter.domain import codes
-from airouter.domain.finding import (
-    NO_VALUE,
-    AnnotationGroup,
-    Finding,
-    Measurement,
-    NotAnalysed,
-    ParametricMap,
-    Result,
-    Segment,
-    Segmentation,
-    Ungradable,
-)
+from airouter.domain.finding import NotAnalysed, Result, Ungradable
 from airouter.domain.job import Job
-from airouter.domain.model import Fit, HeadKind
+from airouter.domain.model import Fit, HeadKind, Model, Scalar
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality
-from airouter.imaging.patches import PatchPlan
 from airouter.imaging.slide import Slide
 from airouter.imaging.stain import H_DAB
-from airouter.imaging.tissue import Tissue, pixels_of_cells
-from airouter.pipelines.nuclei_of_slide import CLASSES, Nuclei, count
+from airouter.pipelines.compartments import TUMOUR, tissue_companion
+from airouter.pipelines.nuclear_findings import annotations_of, findings_of, maps_of
+from airouter.pipelines.nuclear_index import NO, Counted, Hotspot, counted_of, hotspot_of
+from airouter.pipelines.nuclear_markers import ER, KI67, MARKERS, PR, Marker
+from airouter.pipelines.nuclei_of_slide import CLASSES, KINDS, count
+from airouter.pipelines.nuclei_results import tissue_segmentation
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Parameter, Pipeline, Values
-from airouter.pipelines.tissue_region import TissueRegion, tissue_region
+from airouter.pipelines.tissue_classes import require
+from airouter.pipelines.tissue_region import tissue_region
+from airouter.pipelines.tumour_cells import MITOSIS, TumourCells, tissue_of, tumour_cells
 from airouter.ports import Predictor, ProgressSink
 
 PARAMETERS: Final = (
     Parameter("dab_threshold", 0.2, "1", "least mean optical density of DAB of a positive nucleus", 0.01, 3.0),
+    Parameter("moderate_od", 0.4, "1", "density from which on a nucleus is moderately stained", 0.01, 3.0),
+    Parameter("strong_od", 0.6, "1", "density from which on a nucleus is strongly stained", 0.01, 3.0),
     Parameter("min_nuclei", 100, "{counts}", "fewest nuclei that an index is computed from", 1, whole=True),
     Parameter("min_area_um2", 8.0, "um2", "least area of a nucleus", 0.0, 200.0),
     Parameter("max_surround", 0.4, "{ratio}", "most DAB around positive nuclei, as a share of theirs", 0.1, 10.0),
     Parameter("field_um", 250.0, "um", "side of a field of the heat map", 20.0, 5000.0),
     Parameter("min_field_nuclei", 10, "{counts}", "fewest nuclei of a field that shows an index", 1, whole=True),
+    Parameter("hotspot_mm2", 0.2, "mm2", "area of the hotspot", 0.001, 100.0),
+    Parameter("min_hotspot_nuclei", 100, "{counts}", "fewest nuclei that a hotspot holds", 1, whole=True),
     Parameter("high_index", None, "%", "index from which on the priority is HIGH", 0.0, 100.0),
+    Parameter("high_hotspot_index", None, "%", "index in the hotspot from which on it is HIGH", 0.0, 100.0),
     Parameter("ki67", 0, "1", "1: the slides of this route are stained for Ki-67", 0, 1, whole=True),
+    Parameter("marker", None, "-", "what the slides of this route are stained for", choices=tuple(MARKERS)),
     WORKERS,
 )
 
 _INDEX: Final = "nuclear positivity index"
-# Dowsett M et al. Assessment of Ki67 in breast cancer. J Natl Cancer Inst 2011;103:1656-1664: at least 500 cells.
-_ADVISED_NUCLEI: Final = 500
+_KINDS: Final = (*KINDS, MITOSIS)
 
 
 def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> Result | Ungradable:
-    """Count, and on H-DAB compute the positive share, of all nuclei on the tissue of a slide.
+    """Count, and on H-DAB compute the positive share, of the nuclei on the tissue of a slide, or in its tumour.
 
     Ungradable where there is no tissue, where the slide is coarser than the model needs or does not say where its
     pixels lie on the glass, or where the model is not made for the stain. Raises ModelOutputError, PixelDataError,
     ArchiveError, JobCanceled, and ConfigurationError for an impossible parameter.
     """
     values = Values(PARAMETERS, predict.model, job)
+    require(_misfit, predict.model, job.parameters)
     region = tissue_region(images, predict.model)
     if isinstance(region, Ungradable):
         return region
-    tissue, plan = region.tissue, region.plan
 
     stained = images.stain == H_DAB
-    found = count(plan, predict, values, stained, progress)
-    positive = found.od >= values["dab_threshold"] if stained else np.zeros(len(found), bool)
-    why = _no_index(images.stain, found, positive, values)
-    index = None if why else 100.0 * float(positive.sum()) / len(found)
+    found = count(region.plan, predict, values, stained, progress, _KINDS)
+    tissue = tissue_of(images, predict, values.get("workers"), progress)
+    tumour = tumour_cells(found, region.level, predict.model, _KINDS, tissue)
+    counted = counted_of(images.stain, found.take(tumour.mask), tumour, values)
+    marker = _marker(values)
+    area = region.tissue.area_mm2 if tumour.area_mm2 is None else tumour.area_mm2
+    hot = hotspot_of(counted, region.level, area, values)
+    missing = _missing(counted, tumour, hot, marker)
     return Result(
-        findings=(_finding(region, found, positive, index, values),),
-        verdict=_verdict(index, len(found), values),
-        segmentations=(_tissue_segmentation(images, tissue),),
-        annotations=_annotations(plan, found, positive, stained=stained, indexed=index is not None),
-        maps=(_heat_map(plan, found, positive, index is not None, values),) if len(found) else (),
-        not_analysed=(NotAnalysed(_INDEX, why),) if why else (),
+        findings=findings_of(region, found, counted, tumour, hot, marker, values),
+        verdict=_verdict(counted, len(found), hot, values),
+        segmentations=(tissue_segmentation(images, region.tissue),),
+        annotations=annotations_of(region.level, found, tumour, counted, stained),
+        maps=maps_of(region.level, found, counted, values),
+        not_analysed=missing,
         execution_provider=predict.provider,
     )
 
 
-def _no_index(stain: str | None, found: Nuclei, positive: NDArray[np.bool_], values: Values) -> str | None:
-    """Why there is no index, None where there is one."""
-    if stain is None:
-        return "not analysed because the stain is not stated in the header"
-    if stain != H_DAB:
-        return f"not analysed because the stain is {stain}"
-    if len(found) < values["min_nuclei"]:
-        return f"not analysed because {len(found)} nuclei were found and at least {values['min_nuclei']:.0f} are needed"
-    share = found.surround[positive] / found.od[positive]
-    share = share[np.isfinite(share)]
-    if len(share) and float(np.median(share)) > values["max_surround"]:
-        # a membranous or cytoplasmic marker, or background staining: what lies over a nucleus is not in it
-        return "not analysed because the DAB is not confined to the nuclei"
+def _marker(values: Values) -> Marker | None:
+    name = values.text("marker") or (KI67 if values["ki67"] else None)
+    return MARKERS[name] if name else None
+
+
+def _missing(
+    counted: Counted, tumour: TumourCells, hot: Hotspot | str, marker: Marker | None
+) -> tuple[NotAnalysed, ...]:
+    if counted.why:
+        return (NotAnalysed(_INDEX, counted.why),)
+    missing = []
+    if isinstance(hot, str):
+        missing.append(NotAnalysed("index in the hotspot", hot))
+    if marker and marker.status and not tumour.known:
+        missing.append(NotAnalysed(f"{marker.name} status", f"{NO} nothing tells tumour cells from others"))
+    return tuple(missing)
+
+
+def _verdict(counted: Counted, total: int, hot: Hotspot | str, values: Values) -> Verdict:
+    if counted.index is None:
+        return Verdict(Priority.ROUTINE, f"{total} nuclei counted, no index")
+    within = hot.index if isinstance(hot, Hotspot) else None
+    for name, index, limit in (
+        (_INDEX, counted.index, values.get("high_index")),
+        (f"{_INDEX} in the hotspot", within, values.get("high_hotspot_index")),
+    ):
+        if index is not None and limit is not None and index >= limit:
+            return Verdict(Priority.HIGH, f"{name} {index:.1f} % reaches {limit:g} %")
+    also = "" if within is None else f", in the hotspot {within:.1f} %"
+    return Verdict(Priority.ROUTINE, f"{_INDEX} {counted.index:.1f} %{also}")
+
+
+def _misfit(model: Model, parameters: Mapping[str, Scalar]) -> str | None:
+    """Parameters that contradict each other."""
+    marker = parameters.get("marker")
+    if parameters.get("ki67") and marker not in (None, KI67):
+        return f"parameter ki67 says Ki-67 and marker {marker}"
+    if marker in (ER, PR):
+        given = {**{p.name: p.default for p in PARAMETERS}, **parameters}
+        weak, moderate, strong = (float(given[name] or 0) for name in ("dab_threshold", "moderate_od", "strong_od"))
+        if not weak <= moderate <= strong:
+            return f"dab_threshold {weak:g}, moderate_od {moderate:g} and strong_od {strong:g} must rise"
     return None
-
-
-def _finding(
-    region: TissueRegion, found: Nuclei, positive: NDArray[np.bool_], index: float | None, values: Values
-) -> Finding:
-    tissue = region.tissue
-    measurements = [
-        Measurement(codes.TISSUE_AREA, tissue.area_mm2, codes.MM2),
-        Measurement(codes.NUCLEI_COUNT, float(len(found)), codes.COUNTS),
-        Measurement(codes.NUCLEI_DENSITY, len(found) / tissue.area_mm2, codes.PER_MM2),
-    ]
-    comment = "All nuclei on the tissue are counted, not those of tumour cells alone."
-    if index is not None:
-        name = codes.KI67_INDEX if values["ki67"] else codes.POSITIVE_FRACTION
-        measurements += [
-            Measurement(codes.POSITIVE_COUNT, float(positive.sum()), codes.COUNTS),
-            Measurement(name, index, codes.PERCENT),
-        ]
-        if len(found) < _ADVISED_NUCLEI:
-            comment += f" Fewer than {_ADVISED_NUCLEI} nuclei: the index is uncertain."
-    return Finding(
-        key="tissue",
-        label="Nuclei on the tissue",
-        finding=codes.TISSUE,
-        region=region.outline(),
-        measurements=tuple(measurements),
-        comment=comment,
-    )
-
-
-def _verdict(index: float | None, count: int, values: Values) -> Verdict:
-    high = values.get("high_index")
-    if index is None:
-        return Verdict(Priority.ROUTINE, f"{count} nuclei counted, no index")
-    if high is not None and index >= high:
-        return Verdict(Priority.HIGH, f"{_INDEX} {index:.1f} % reaches {high:g} %")
-    return Verdict(Priority.ROUTINE, f"{_INDEX} {index:.1f} %")
-
-
-def _tissue_segmentation(slide: Slide, tissue: Tissue) -> Segmentation:
-    return Segmentation(
-        role="tissue",
-        label="Tissue that was analysed",
-        source=slide.base.instance_uid,
-        mask=tissue.mask.astype(np.uint8),
-        segments=(Segment(1, "Analysed tissue", codes.TISSUE, codes.TISSUE),),
-        factor=tissue.factor,
-    )
-
-
-def _annotations(
-    plan: PatchPlan, found: Nuclei, positive: NDArray[np.bool_], *, stained: bool, indexed: bool
-) -> tuple[AnnotationGroup, ...]:
-    """All nuclei in one group, or positive and negative ones apart where the index that they make can be trusted."""
-    if indexed:
-        groups = [
-            ("positive-nuclei", "Positive nuclei", codes.POSITIVE_NUCLEUS, positive),
-            ("negative-nuclei", "Negative nuclei", codes.NEGATIVE_NUCLEUS, ~positive),
-        ]
-    else:
-        groups = [("nuclei", "Nuclei", codes.NUCLEUS, np.ones(len(found), bool))]
-    made = []
-    for role, label, kind, members in groups:
-        mine = found.take(members)
-        if not len(mine):
-            continue
-        measured = {(codes.AREA, codes.UM2): mine.area_um2.astype(np.float32)}
-        if stained:
-            measured[codes.MEAN_DAB_OD, codes.ONE] = mine.od.astype(np.float32)
-        made.append(
-            AnnotationGroup(
-                role=role,
-                label=label,
-                source=plan.level.instance_uid,
-                graphic="POLYGON",
-                category=codes.ANATOMICAL_STRUCTURE,
-                type=kind,
-                points=np.concatenate(mine.outlines),
-                starts=np.cumsum([0, *map(len, mine.outlines)], dtype=np.int64),
-                measurements=measured,
-            )
-        )
-    return tuple(made)
-
-
-def _heat_map(
-    plan: PatchPlan, found: Nuclei, positive: NDArray[np.bool_], indexed: bool, values: Values
-) -> ParametricMap:
-    """Per field the positive share in %, without an index the density per mm2 of the field, whatever lies in it.
-
-    A field with too few nuclei for a share has no value, which is not 0 %.
-    """
-    level = plan.level
-    factor = max(1, round(values["field_um"] / level.spacing_um))
-    shape = (-(-level.rows // factor), -(-level.columns // factor))
-    per_field = functools.partial(_per_field, found.centres, factor, shape)
-    total = per_field(np.ones(len(found)))
-    if indexed:
-        enough = total >= values["min_field_nuclei"]
-        share = np.where(enough, 100.0 * per_field(positive) / np.maximum(total, 1.0), NO_VALUE)
-        label, name, unit = "Positive nuclei per field", codes.POSITIVE_FRACTION, codes.PERCENT
-    else:
-        high = pixels_of_cells(level.rows, shape[0], factor)
-        wide = pixels_of_cells(level.columns, shape[1], factor)
-        share = total / (np.outer(high, wide) * level.spacing_um**2 * 1e-6)
-        label, name, unit = "Nuclei per field", codes.FIELD_DENSITY, codes.PER_MM2
-    return ParametricMap(
-        role="heatmap",
-        label=label,
-        source=level.instance_uid,
-        values=share.astype(np.float32),
-        quantity=name,
-        unit=unit,
-        factor=factor,
-    )
-
-
-def _per_field(
-    centres: NDArray[np.float64], factor: int, shape: tuple[int, int], weights: NDArray[np.generic]
-) -> NDArray[np.float64]:
-    column, row = np.minimum((centres // factor).astype(np.int64), [shape[1] - 1, shape[0] - 1]).T
-    cells = np.bincount(row * shape[1] + column, weights=weights.astype(np.float64), minlength=shape[0] * shape[1])
-    return np.asarray(cells.reshape(shape), np.float64)
 
 
 PIPELINE: Final = Pipeline(
     name="nuclear-positivity",
-    version="1.0.0",
+    version="2.0.0",
     modality=Modality.SM,
     head=HeadKind.SEGMENTATION,
     classes=CLASSES,
     fits=(Fit.TILE,),
     run=run,
     parameters=PARAMETERS,
+    misfit=_misfit,
+    companions=(tissue_companion(TUMOUR),),
 )

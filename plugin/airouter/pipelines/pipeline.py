@@ -91,8 +91,8 @@ class Pipeline:
     """One task. `head`, `classes` and one of `fits` are what its model must have; `parameters` is all one can set.
 
     `companions`: the further models that a route may name, or must. `annotations`: whether what people drew on the
-    images takes part. `evidence`: whether its results become DICOM. `misfit` is asked last, with parameters that are known
-    and in range.
+    images takes part. `evidence`: whether its results become DICOM. `misfit` is asked last, with parameters that are
+    known and in range.
     """
 
     name: str

@@ -18,6 +18,7 @@ from airouter.pipelines.pipeline import Misfit, Parameter, Values
 from airouter.pipelines.tissue_region import TissueRegion
 
 BACKGROUND: Final = "background"
+_MOST_CLASSES: Final = 254  # of a mask of bytes, beside what was not analysed and what is of no class
 _NAMED: Final = 4  # classes that the reason of a verdict names
 
 # Together they make the rule for priority HIGH. Parameters are numbers, so a class is named by its number.
@@ -59,6 +60,15 @@ def misfit(model: Model, parameters: Mapping[str, Scalar]) -> str | None:
     if int(number) - 1 not in {n for n, _, _ in known}:
         return f"parameter high_class: model {model.name} reports no class {number}"
     return None
+
+
+def mask_misfit(model: Model, parameters: Mapping[str, Scalar]) -> str | None:
+    """As `misfit`; moreover a pixel of the mask has one class."""
+    if len(model.head.classes) > 1 and not model.head.exclusive:
+        return f"model {model.name} has classes that may overlap (head.exclusive: false)"
+    if len(model.head.classes) > _MOST_CLASSES:
+        return f"model {model.name} has more than {_MOST_CLASSES} classes"
+    return misfit(model, parameters)
 
 
 def require(misfit: Misfit, model: Model, parameters: Mapping[str, Scalar]) -> None:

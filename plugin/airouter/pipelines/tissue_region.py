@@ -79,15 +79,15 @@ def outline_of(mask: NDArray[np.bool_], scale: float | NDArray[np.float64], leve
     return Region("POLYGON", level.instance_uid, np.asarray(placed, np.float64))
 
 
-def tissue_region(slide: Slide, model: Model) -> TissueRegion | Ungradable:
-    """Plan the patches of `model` on the tissue of a slide.
+def tissue_region(slide: Slide, model: Model, where: Tissue | None = None) -> TissueRegion | Ungradable:
+    """Plan the patches of `model` on the tissue of a slide, or on what `where` has in its place.
 
     Ungradable where the model is not made for the stain or needs colour, where there is no tissue, where the slide is
     coarser than the model needs, and where it does not say where its pixels lie on the glass.
     """
     if reason := _unfit(slide, model):
         return Ungradable(reason)
-    tissue = slide.tissue()
+    tissue = slide.tissue() if where is None else where
     if not tissue:
         return Ungradable(_NO_TISSUE)
     image = model.input

@@ -23,6 +23,7 @@ from airouter.evidence.write import Written, write
 from airouter.pipelines import PIPELINES, WithCompanions
 from airouter.ports import Archive, Journal, Predictor, ResultRecord, StoredEvidence
 from airouter.services.opening import Opener
+from airouter.services.rescans import announce
 from airouter.services.worklist import publish
 
 log = logging.getLogger(__name__)
@@ -189,6 +190,7 @@ class Analyst:
                 verdict=result.verdict,
                 not_analysed=tuple({"quantity": n.quantity, "reason": n.reason} for n in result.not_analysed),
                 embedding=result.embedding,
+                fitness=result.fitness,
             )
             self._check_sources(job, self._archive.study(job.study_id))
             self._complete(job, record)
@@ -204,6 +206,8 @@ class Analyst:
         with self._completing:
             earlier = [r.verdict for r in self._journal.results(job.study_uid) if r.job != job.key]
             publish(self._archive, job.study_id, [*earlier, record.verdict])
+            if record.fitness is not None:
+                announce(self._archive, self._journal, job, record.fitness)
             self._journal.complete(record, reason=reason)
 
 

@@ -10,9 +10,11 @@ from flask_openapi3.openapi import OpenAPI
 from airouter import __version__
 from airouter.web import guard, problems
 from airouter.web.metrics import Metrics
+from airouter.web.rescans import rescan_routes
 from airouter.web.routes import FAILURES, routes
 from airouter.web.schemas import ErrorView
 from airouter.web.services import WebServices
+from airouter.web.similar import similar_routes
 
 _DOCUMENT = {"description": "OpenAPI 3.1", "content": {"application/json": {"schema": {"type": "object"}}}}
 
@@ -38,6 +40,8 @@ def create_app(services: WebServices, metrics: Metrics | None = None) -> OpenAPI
     guard.register(app)
     problems.register(app)
     app.register_api(routes(services, metrics))
+    app.register_api(similar_routes(services))
+    app.register_api(rescan_routes(services))
 
     @app.get("/ai/openapi.json", summary="This interface as OpenAPI", responses={HTTPStatus.OK: _DOCUMENT})
     def openapi() -> Response:

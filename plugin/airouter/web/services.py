@@ -6,9 +6,11 @@ from enum import StrEnum
 from typing import Protocol
 
 from airouter.domain.job import JobState
+from airouter.domain.rescan import RescanEntry
 from airouter.ports import Journal
 from airouter.services.importing import DroppedSlide
 from airouter.services.request import Answer, Request
+from airouter.services.similar import NotSearchable, Similar
 
 
 class RouterState(StrEnum):
@@ -87,6 +89,32 @@ class Imports(Protocol):
         """What lies in it. Raises OSError."""
 
 
+class SimilarCases(Protocol):
+    """The search of earlier cases; services.similar.SimilarCases does it. `headers` are those of the user's request."""
+
+    def find(
+        self,
+        series_uid: str,
+        headers: Mapping[str, str],
+        *,
+        limit: int,
+        pairs: int,
+        region: int | None,
+        model: str | None,
+    ) -> Similar | NotSearchable | None:
+        """None where the user may see no such slide. Raises RequestError for a region that it has not."""
+
+    def thumbnail(self, job: str, region: int, headers: Mapping[str, str], side: int) -> bytes | None:
+        """JPEG, None where the user may see no such thing."""
+
+
+class Rescans(Protocol):
+    """The technician's list; services.rescans.Rescans is it."""
+
+    def dismiss(self, series_uid: str, reason: str, user: str | None) -> tuple[RescanEntry | None, bool]:
+        """The entry as it stands then, and whether this changed it; (None, False) for a slide never judged."""
+
+
 @dataclass(frozen=True, slots=True)
 class WebServices:
     """Everything the routes call; each is asked anew for every request, since the router starts after its routes.
@@ -99,3 +127,5 @@ class WebServices:
     journal: Callable[[], Journal | None]
     requests: Callable[[], Requests | None]
     imports: Callable[[], Imports | None] = lambda: None
+    similar: Callable[[], SimilarCases | None] = lambda: None
+    rescans: Callable[[], Rescans | None] = lambda: None
