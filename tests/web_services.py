@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from airouter.adapters.database import DatabaseJournal
+from airouter.adapters.memory import MemoryArchive
 from airouter.domain.decision import Clause, Decision, Outcome
 from airouter.domain.job import Discontinuation, Job, JobState, Progress, Source
 from airouter.domain.priority import Priority, Verdict
@@ -11,6 +12,7 @@ from airouter.domain.study import Modality
 from airouter.errors import RequestError
 from airouter.ports import ResultRecord, StoredEvidence
 from airouter.services.request import Answer, Request
+from airouter.services.rescans import Rescans
 from airouter.web.services import Health, RouterState, WebServices
 
 STUDY, STUDY_ID = "1.2.826.0.1.3680043.8.1", "6b9e19d9-62094390-5f9ddb01-4a191ae7-9766b715"
@@ -92,6 +94,7 @@ class Fake:
     """
 
     journal: DatabaseJournal | None
+    archive: MemoryArchive = field(default_factory=MemoryArchive)
     submitted: list[tuple[Request, str | None]] = field(default_factory=list)
     cancelled: list[tuple[str, str | None]] = field(default_factory=list)
     state: Health = field(
@@ -127,4 +130,5 @@ class Fake:
             models=lambda: (Model(), BROKEN),
             journal=lambda: self.journal,
             requests=lambda: self if self.journal is not None else None,
+            rescans=lambda: Rescans(self.archive, self.journal) if self.journal is not None else None,
         )

@@ -9,14 +9,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
 from airouter.adapters import tables
 from airouter.adapters.database import DatabaseJournal
 from airouter.domain.decision import Clause, Decision, Outcome
+from airouter.domain.finding import Embedding, Field
 from airouter.domain.job import Discontinuation, Job, JobState, Progress, Source
 from airouter.domain.priority import Priority, Verdict
+from airouter.domain.rescan import Fitness, RescanState
 from airouter.domain.study import Modality
 from airouter.errors import JobCanceled, JournalError, JournalUnavailable
 from airouter.ports import ResultRecord, StoredEvidence
@@ -437,3 +440,220 @@ def test_a_url_that_is_none_is_told_without_repeating_it() -> None:
     with pytest.raises(JournalError) as raised:
         DatabaseJournal("postgresql://user:secret@host:port/x")
     assert "secret" not in str(raised.value)
+
+
+# -- embeddings of slides ---------------------------------------------------------------------------------------------
+
+
+def embedding(seed: int = 0, regions: int = 2) -> Embedding:
+    vectors = np.random.default_rng(seed).normal(size=(1 + regions, 4)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    fields = tuple(Field(f"1.2.{n}", -3, n, 128, 64) for n in range(regions))
+    return Embedding(vectors[0], vectors[1:], fields, (0.75, 0.25)[:regions], "20240131")
+
+
+def embedded(journal: DatabaseJournal, key: str, made: Embedding, study: str = "1.2.3", **changes: object) -> None:
+    journal.add(job(key, study, **{"model_contract": "c", **changes}))
+    journal.complete(dataclasses.replace(result(key, study), embedding=made))
+
+
+def test_an_embedding_comes_back_as_it_was(journal: DatabaseJournal) -> None:
+    embedded(journal, "k1", embedding())
+    (kept,) = journal.embeddings()
+    assert (kept.job, kept.study_id, kept.study_uid, kept.series_uid) == ("k1", "id-1.2.3", "1.2.3", "1.2.3.1")
+    assert kept.model == "nuclei"
+    assert kept.kept.endswith("+00:00")
+    assert np.array_equal(kept.embedding.slide, embedding().slide)
+    assert np.array_equal(kept.embedding.regions, embedding().regions)
+    assert kept.embedding.slide.dtype == np.float32
+    found = kept.embedding
+    assert (found.fields, found.shares, found.taken) == (embedding().fields, (0.75, 0.25), "20240131")
+    (read,) = journal.results("1.2.3")
+    assert read.embedding is None
+
+
+def test_an_embedding_is_kept_with_its_result_or_not_at_all(journal: DatabaseJournal) -> None:
+    journal.add(job())
+    journal.cancel("k1", Discontinuation.OPERATOR, "not needed")
+    with pytest.raises(JobCanceled):
+        journal.complete(dataclasses.replace(result(), embedding=embedding()))
+    assert journal.embeddings() == []
+    embedded(journal, "k2", embedding())
+    journal.complete(dataclasses.replace(result("k2"), embedding=embedding(1)))  # a second time changes nothing
+    assert np.array_equal(journal.embeddings()[0].embedding.slide, embedding().slide)
+
+
+def test_readers_go_on_after_the_last_embedding_they_saw(journal: DatabaseJournal) -> None:
+    for n in range(5):
+        embedded(journal, f"k{n}", embedding(n), f"1.{n}")
+    first = journal.embeddings(limit=3)
+    then = journal.embeddings(first[-1].id)
+    assert [e.job for e in first + then] == [f"k{n}" for n in range(5)]
+    journal.forget(then[-1].study_id)
+    embedded(journal, "k9", embedding(), "1.9")
+    assert [e.job for e in journal.embeddings(then[-1].id)] == ["k9"]  # the id of what was deleted is not given again
+
+
+def test_a_slide_has_one_embedding_in_a_space(journal: DatabaseJournal) -> None:
+    embedded(journal, "k1", embedding(1))
+    embedded(journal, "k2", embedding(2), model_sha256="ff" * 32)
+    embedded(journal, "k3", embedding(3), model_contract="d")
+    embedded(journal, "k4", embedding(4), pipeline_version="2.0.0")
+    embedded(journal, "k5", embedding(5), study_id="the same series in another study")
+    embedded(journal, "k6", embedding(6), pipeline_version="1.1.0")  # in place of k1
+    assert [e.job for e in journal.embeddings()] == ["k2", "k3", "k4", "k5", "k6"]
+    spaces = {e.job: e.space for e in journal.embeddings()}
+    assert len(set(spaces.values())) == 4
+    assert spaces["k5"] == spaces["k6"]
+
+
+def test_a_study_is_forgotten(journal: DatabaseJournal) -> None:
+    embedded(journal, "k1", embedding(), "1.1")
+    embedded(journal, "k2", embedding(), "1.2")
+    for _ in range(2):
+        journal.forget("id-1.1")
+        assert [e.job for e in journal.embeddings()] == ["k2"]
+    assert journal.job("k1") is not None
+
+
+def test_no_embedding_is_missed_by_a_reader_beside_many_writers(url: str) -> None:
+    """On PostgreSQL a row of a higher id can be there before one of a lower id, where writers are not kept apart."""
+    journals = [DatabaseJournal(url) for _ in range(4)]
+    stop = threading.Event()
+    seen: list[str] = []
+
+    def follow() -> None:
+        after, last = 0, False
+        while not last:
+            last = stop.is_set()
+            for each in journals[0].embeddings(after):
+                seen.append(each.job)
+                after = each.id
+
+    def work(thread: int) -> None:
+        for n in range(10):
+            embedded(journals[thread], f"k{thread}-{n}", embedding(n), f"1.{thread}.{n}")
+
+    reader = threading.Thread(target=follow)
+    writers = [threading.Thread(target=work, args=(n,)) for n in range(1, 4)]
+    for thread in (reader, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stop.set()
+    reader.join()
+    for each in journals:
+        each.close()
+    assert sorted(seen) == sorted(f"k{t}-{n}" for t in range(1, 4) for n in range(10))
+
+
+def test_the_newest_job_of_a_pipeline_on_a_series(journal: DatabaseJournal) -> None:
+    for n, pipeline in enumerate(("similar-cases", "similar-cases", "other")):
+        journal.add(job(f"k{n}", pipeline=pipeline))
+    found = journal.job_of("1.2.3.1", "similar-cases")
+    assert found is not None
+    assert found.job.key == "k1"
+    assert journal.job_of("1.2.3.1", "none") is None
+    assert journal.job_of("1.2.3", "similar-cases") is None
+
+
+# -- slides to scan again ---------------------------------------------------------------------------------------------
+
+
+def judged(journal: DatabaseJournal, key: str, fitness: Fitness, series: str, study: str = "1.2.3") -> None:
+    journal.add(job(key, study, series_uid=series))
+    journal.complete(dataclasses.replace(result(key, study, Priority.LOW), fitness=fitness))
+
+
+BAD = Fitness(False, "out of focus 37 %", 55.0, "S26-1", "2026-01-05T10:00:00")
+GOOD = Fitness(True, "fit for reading", 98.0, "S26-1", "2026-01-06T10:00:00")
+
+
+def test_unfit_slides_worst_first(journal: DatabaseJournal) -> None:
+    for key, usable in (("a", 70.0), ("b", None), ("c", 20.0), ("d", 20.0)):
+        judged(journal, key, dataclasses.replace(BAD, usable_percent=usable), f"1.{key}", f"2.{key}")
+    judged(journal, "e", GOOD, "1.e", "2.e")
+    assert [e.series_uid for e in journal.rescans()] == ["1.b", "1.c", "1.d", "1.a"]
+    assert [e.series_uid for e in journal.rescans(limit=2)] == ["1.b", "1.c"]
+    assert [e.series_uid for e in journal.rescans(RescanState.FIT)] == ["1.e"]
+    assert len(journal.rescans(None)) == 5
+    first = journal.rescan("1.a")
+    assert first is not None
+    assert first.fitness == dataclasses.replace(BAD, usable_percent=70.0)
+    assert (first.study_uid, first.study_id, first.state, first.closed) == ("2.a", "id-2.a", RescanState.OPEN, None)
+    assert journal.rescan("1.x") is None
+
+
+def test_a_fit_rescan_closes_the_entry_in_the_same_transaction(journal: DatabaseJournal) -> None:
+    judged(journal, "a", BAD, "1.a")
+    judged(journal, "b", GOOD, "1.b", "another study")
+    assert [e.series_uid for e in journal.rescans()] == ["1.a"]
+    judged(journal, "c", GOOD, "1.c")
+    assert journal.rescans() == []
+    (closed, fit) = journal.rescans_of("1.2.3")
+    assert (closed.series_uid, closed.state, closed.by) == ("1.a", RescanState.RESCANNED, None)
+    assert closed.note == "fit in series 1.c"
+    assert fit.state is RescanState.FIT
+
+
+def test_a_job_that_completes_again_judges_nothing_anew(journal: DatabaseJournal) -> None:
+    judged(journal, "a", BAD, "1.a")
+    before = journal.rescans()
+    judged(journal, "a", dataclasses.replace(BAD, usable_percent=1.0), "1.a")
+    assert journal.rescans() == before
+    judged(journal, "newer", dataclasses.replace(BAD, usable_percent=1.0), "1.a")  # another job on the same slide
+    (entry,) = journal.rescans()
+    assert (entry.fitness.usable_percent, entry.opened) == (1.0, before[0].opened)
+
+
+def test_a_person_takes_a_slide_off_the_list(journal: DatabaseJournal, url: str) -> None:
+    judged(journal, "a", BAD, "1.a")
+    entry = journal.dismiss("1.a", "nothing else is left", "anna")
+    assert entry is not None
+    assert (entry.state, entry.by, entry.note) == (RescanState.DISMISSED, "anna", "nothing else is left")
+    assert entry.closed is not None
+    again = DatabaseJournal(url)
+    assert again.rescans() == []
+    assert again.dismiss("1.a", "once more", "bert") == entry  # not on the list: it stays as it is
+    assert again.dismiss("1.x", "unknown", "bert") is None
+    judged(again, "b", dataclasses.replace(BAD, usable_percent=10.0), "1.a")
+    assert again.rescans() == []
+    again.close()
+
+
+def test_two_scans_judged_at_once_see_each_other(url: str) -> None:
+    journals = [DatabaseJournal(url) for _ in range(2)]
+    for n in range(8):
+        both = ((f"a{n}", BAD, f"1.a{n}"), (f"b{n}", GOOD, f"1.b{n}"))
+        threads = [
+            threading.Thread(target=judged, args=(each, key, fitness, series, f"2.{n}"))
+            for each, (key, fitness, series) in zip(journals, both, strict=True)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert journals[0].rescans() == []
+    assert len(journals[0].rescans(RescanState.RESCANNED)) == 8
+    for each in journals:
+        each.close()
+
+
+def test_a_database_of_the_first_version_is_brought_up(url: str) -> None:
+    old = DatabaseJournal(url)
+    old.add(job())
+    old.complete(result())
+    old.close()
+    engine = sa.create_engine(url)
+    with engine.begin() as db:
+        tables.rescan.drop(db)
+        db.execute(tables.schema.update().values(version=1))
+    journal = DatabaseJournal(url)
+    assert journal.results("1.2.3") == [result()]
+    assert journal.rescans() == []
+    judged(journal, "a", BAD, "1.a")
+    assert len(journal.rescans()) == 1
+    journal.close()
+    with engine.connect() as db:
+        assert db.execute(sa.select(tables.schema.c.version)).scalars().all() == [tables.SCHEMA]
+    engine.dispose()

@@ -53,6 +53,8 @@ class Labels:
             return httpx.Response(404) if revision < 0 else httpx.Response(200, content=value, headers={"ETag": tag})
         if revision >= 0 and request.headers.get("If-Match") != tag:
             return httpx.Response(409)
+        if request.method == "DELETE":
+            return httpx.Response(200 if self.metadata.pop(path, None) else 404)
         self.metadata[path] = (revision + 1, request.content)
         return httpx.Response(200)
 
@@ -68,6 +70,22 @@ def test_one_of_our_labels_at_a_time_and_others_stay() -> None:
     assert orthanc.labels == {"ai-routine", "teaching", "ai-pending"}
     assert {path[-4:]: value for path, (_, value) in orthanc.metadata.items()} == {"4201": b"ROUTINE", "4202": b"y"}
     assert orthanc.asked.count("GET /system") == 1
+
+
+def test_a_rescan_is_marked_and_unmarked_beside_the_priority() -> None:
+    orthanc = Labels({"HasLabels": True}, {"teaching"})
+    archive = OrthancArchive(client(orthanc))
+    archive.mark("s", {"priority": "LOW"})
+    archive.mark("s", {"rescan": "out of focus 37 %"})
+    assert orthanc.labels == {"ai-low", "ai-rescan", "teaching"}
+    archive.mark("s", {"priority": "HIGH"})  # says nothing of it
+    assert orthanc.labels == {"ai-high", "ai-rescan", "teaching"}
+    assert orthanc.metadata["/studies/s/metadata/4203"][1] == b"out of focus 37 %"
+    for _ in range(2):
+        archive.mark("s", {"rescan": ""})
+        assert orthanc.labels == {"ai-high", "teaching"}
+        assert "/studies/s/metadata/4203" not in orthanc.metadata
+    assert sum(asked == "DELETE /studies/s/metadata/4203" for asked in orthanc.asked) == 1
 
 
 @pytest.mark.parametrize("system", [{}, {"HasLabels": False}])

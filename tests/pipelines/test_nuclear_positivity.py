@@ -77,7 +77,7 @@ def test_every_nucleus_is_counted_once_and_its_positivity_is_right():
     assert value(result, "tissue", codes.NUCLEI_COUNT) == count
     assert value(result, "tissue", codes.POSITIVE_COUNT) == positive
     assert value(result, "tissue", codes.POSITIVE_FRACTION) == pytest.approx(100 * positive / count)
-    assert result.not_analysed == ()
+    assert "0.0642 mm2 of tissue count and the window has 0.2 mm2" in reasons(result)["index in the hotspot"]
     assert [(g.role, len(g)) for g in result.annotations] == [
         ("positive-nuclei", positive),
         ("negative-nuclei", count - positive),

@@ -20,7 +20,12 @@ from phantoms.dicom import fundus_instance, oct_instance, slide_instances
 from tests.pipelines.oracle import Progress, job, opened, value
 
 MODELS = Path(__file__).resolve().parents[2] / "models"
-SHIPPED = {"nuclei": "nuclear-positivity", "oct-layers": "retinal-thickness", "fundus-quality": "fundus-quality"}
+SHIPPED = {
+    "nuclei": "nuclear-positivity",
+    "oct-layers": "retinal-thickness",
+    "fundus-quality": "fundus-quality",
+    "slide-embedding": "similar-cases",
+}
 
 
 def predictor(name):
@@ -88,3 +93,13 @@ def test_quality_of_photographs():
         rated[reason] = float(np.mean(ratings))
     assert rated[None] > 60
     assert max(rated["out-of-focus"], rated["illumination"]) < 40
+
+
+def test_slides_that_look_alike_point_alike():
+    vectors = []
+    for density, seed in ((700.0, 31), (5000.0, 32), (700.0, 33)):
+        truth = slide.slide(640, 640, 0.5, "H&E", density, seed=seed)
+        found = run("slide-embedding", slide_instances(truth.rgb, 0.5, levels=2, stain="H&E", seed=seed)).embedding
+        assert len(found.regions) == len(found.fields) > 0
+        vectors.append(found.slide)
+    assert vectors[0] @ vectors[2] > vectors[0] @ vectors[1]

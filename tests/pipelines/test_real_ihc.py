@@ -18,13 +18,14 @@ from tests.pipelines.oracle import Progress, job, opened, reasons, value
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def scored(name, spacing_um):
+def scored(name, spacing_um, pipeline="nuclear-positivity", **parameters):
     if not (ROOT / "models/nuclei/manifest.yaml").exists():
         pytest.skip("models/nuclei is not there")
     rgb = np.ascontiguousarray(cv2.imread(str(data(f"ihc/{name}")))[:, :512, ::-1])
     slide = opened(slide_instances(rgb, spacing_um, levels=1, transfer="raw", stain="H-DAB", seed=1))
     model = ModelRepository(ROOT / "models").get("nuclei")
-    result = PIPELINES["nuclear-positivity"].run(job(min_nuclei=20), slide, model, Progress())
+    parameters = parameters or {"min_nuclei": 20}
+    result = PIPELINES[pipeline].run(job(**parameters), slide, model, Progress())
     assert isinstance(result, Result), result
     return result
 
@@ -39,3 +40,31 @@ def test_a_nuclear_marker_is_scored_about_as_published(name):
 def test_a_membranous_marker_is_not_scored():
     result = scored("membranous_dab.png", 0.5)
     assert "not confined to the nuclei" in reasons(result)["nuclear positivity index"]
+
+
+def test_the_index_is_within_a_few_points_of_the_drawn_truth():
+    """The truth draws positive nuclei red and negative ones blue, each with a green outline."""
+    truth = cv2.imread(str(data("ihc/test_groundtruth__22_2.png")))[..., ::-1]
+    red, green, blue = (truth[..., n] > 128 for n in range(3))
+    positive, negative = (
+        int((cv2.connectedComponentsWithStats((each & ~green).astype(np.uint8))[2][1:, cv2.CC_STAT_AREA] >= 30).sum())
+        for each in (red, blue)
+    )
+    assert positive + negative > 100
+    result = scored("test__22_2.png", 0.25, marker="Ki-67", min_nuclei=20)
+    assert value(result, "tissue", codes.KI67_INDEX) == pytest.approx(100 * positive / (positive + negative), abs=3)
+
+
+def test_membranes_are_graded_where_the_stain_is_membranous():
+    """Glands are brown, the stroma between them is not; nothing says which cells are tumour: there is no score."""
+    result = scored("membranous_dab.png", 0.5, "membrane-scoring", marker="HER2")
+    assert reasons(result) == {"HER2 score": "not analysed because nothing tells tumour cells from others"}
+    assert 40 < value(result, "tissue", codes.MEMBRANE_STAINED) < 75
+    assert not any(finding.evaluations for finding in result.findings)
+
+
+@pytest.mark.parametrize("name", ["val__Bladder1", "val__Lung1", "test__22_2"])
+def test_a_nuclear_marker_gives_no_membrane_class(name):
+    result = scored(f"{name}.png", 0.25, "membrane-scoring", marker="HER2")
+    assert set(reasons(result)) == {"membrane staining", "HER2 score"}
+    assert "the DAB is in the nuclei and not on the membranes" in reasons(result)["HER2 score"]

@@ -23,8 +23,17 @@ def entry(name):
 def test_the_built_in_pipelines():
     assert list(PIPELINES) == [
         "nuclear-positivity",
+        "membrane-scoring",
         "slide-classification",
         "slide-segmentation",
+        "tissue-classes",
+        "margin",
+        "mitotic-count",
+        "til-score",
+        "nottingham",
+        "slide-triage",
+        "slide-quality",
+        "similar-cases",
         "retinal-thickness",
         "fundus-quality",
     ]

@@ -21,7 +21,7 @@ from phantoms.fundus import fundus as fundus_phantom
 from phantoms.slide import slide as slide_phantom
 from tests.data import files
 from tests.dciodvfy import assert_conformant
-from tests.pipelines import test_fundus_quality, test_nuclear_positivity, test_retinal_thickness
+from tests.pipelines import test_fundus_quality, test_nuclear_positivity, test_retinal_thickness, test_slide_quality
 from tests.pipelines.colours import NAMES, maps, section, shares
 from tests.pipelines.oracle import Oracle, Progress, Seen, job, model, opened
 from tests.pipelines.test_stitching import superfast
@@ -212,3 +212,52 @@ def test_the_report_says_once_why_a_quantity_is_missing():
     (report,) = [w.dataset for w in written("nuclear-positivity", datasets, knows) if w.role == "report"]
     texts = [str(e.value) for e in report.iterall() if e.keyword == "TextValue"]
     assert "nuclear positivity index: not analysed because the stain is H&E" in texts
+
+
+def test_the_quality_of_a_slide():
+    """Report and segmentation as a reader gets them: codes of CID 7164, the mask, and the verdict."""
+    quality = test_slide_quality
+    truth, _ = quality.spoiled()
+    datasets = slide_instances(quality.picture(truth), quality.UM, levels=2, transfer="raw", seed=1)
+    knows = Seen(quality.about(), quality.maps)
+    result, objects = analysed("slide-quality", datasets, knows)
+    found = read_back(objects)
+    assert set(found) == {"report", "artefacts"}
+    segmentation = hd.seg.Segmentation.from_dataset(found["artefacts"])
+    described = [segmentation.get_segment_description(n) for n in segmentation.segment_numbers]
+    assert [pair_of(s.segmented_property_type) for s in described] == [
+        pair(codes.AIR_BUBBLE), pair(codes.FOLDED_TISSUE), pair(codes.OUT_OF_FOCUS)
+    ]  # fmt: skip
+    assert {pair_of(s.segmented_property_category) for s in described} == {pair(codes.QUALITY)}
+    (made,) = result.segmentations
+    assert np.array_equal(segmentation.get_total_pixel_matrix(combine_segments=True), made.mask)
+    assert np.array_equal(made.mask == 3, truth == quality.BLURRED)
+    by_finding = groups(found["report"])
+    for finding in result.findings:
+        numbers, graphic = by_finding[pair(finding.finding)]
+        assert graphic == "POLYGON"
+        assert numbers == {pair(m.name): pytest.approx(m.value) for m in finding.measurements}
+    texts = [str(e.value) for e in found["report"].iterall() if e.keyword == "TextValue"]
+    assert result.verdict.reason in texts
+    (measured,) = [i for i in found["report"].ContentSequence if concept(i.ConceptNameCodeSequence)[0] == "126010"]
+    said = [
+        (concept(item.ConceptNameCodeSequence), concept(item.ConceptCodeSequence))
+        for item in measured.ContentSequence[0].ContentSequence
+        if item.ValueType == "CODE"
+    ]
+    for name, value_ in (
+        (codes.QUALITY_ASSESSMENT, codes.NON_DIAGNOSTIC_QUALITY),
+        (codes.QUALITY_FINDING, codes.FOLDED_TISSUE),
+        (codes.QUALITY_FINDING, codes.OUT_OF_FOCUS),
+    ):
+        assert (pair(name), pair(value_)) in said
+
+
+def test_a_slide_under_ink():
+    quality = test_slide_quality
+    truth = quality.rectangle(np.zeros((400, 400), np.uint8), quality.INK, 60, 60, 340, 340)
+    datasets = slide_instances(quality.picture(truth), quality.UM, levels=1, transfer="raw", seed=1)
+    _, objects = analysed("slide-quality", datasets, Seen(quality.about(), quality.maps))
+    found = read_back(objects)
+    texts = [str(e.value) for e in found["report"].iterall() if e.keyword == "TextValue"]
+    assert any(text.startswith("usable share of the tissue: not analysed because no tissue") for text in texts)

@@ -18,6 +18,7 @@ from airouter.domain.finding import Embedding, Result, Ungradable
 from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Source
 from airouter.domain.model import contract
 from airouter.domain.priority import Priority, Verdict
+from airouter.domain.rescan import Fitness
 from airouter.domain.study import Modality
 from airouter.errors import ArchiveError, ArchiveUnavailable, EvidenceConflict, RouterError
 from airouter.evidence.write import Written
@@ -82,8 +83,15 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
             Written(role, report(STUDY, uid=one.uid(role), series=one.uid(f"{role} series"))) for role in ("seg", "sr")
         )
 
+    def judge(one: Job, *_: Any) -> Result:
+        fit = one.parameters["verdict"] == "ROUTINE"
+        reason = "fit" if fit else "rescan before reading: folded 30 % of the tissue"
+        verdict = Verdict(Priority.ROUTINE if fit else Priority.LOW, reason)
+        return Result(findings=(), verdict=verdict, fitness=Fitness(fit, reason, 99.0 if fit else 60.0, "S26-1"))
+
     pipelines: Mapping[str, Any] = {
         "test": SimpleNamespace(version="1", run=run, evidence=True),
+        "judges": SimpleNamespace(version="1", run=judge, evidence=True),
         "embeds": SimpleNamespace(version="1", run=lambda *_: EMBEDDED, evidence=False),
     }
     monkeypatch.setattr(analyse, "PIPELINES", pipelines)
@@ -112,6 +120,24 @@ def test_an_embedding_is_kept_in_the_journal_and_nothing_is_stored(bench: Bench)
     assert (result.evidence, result.findings) == ((), ())
     assert count(bench) == 1
     assert bench.phases == [("embeds", "open"), ("embeds", "analyse"), ("embeds", "store")]
+
+
+def test_an_unfit_slide_comes_on_the_technicians_list_until_its_rescan_is_fit(bench: Bench) -> None:
+    bench.analyst.run(bench.add("bad", Priority.LOW, pipeline="judges", series_uid="1.1").key)
+    (entry,) = bench.journal.rescans()
+    assert (entry.series_uid, entry.fitness.usable_percent) == ("1.1", 60.0)
+    marks = bench.archive.marks[bench.study]
+    assert marks["rescan"] == marks["reason"] == "rescan before reading: folded 30 % of the tissue"
+    assert (marks["priority"], bench.archive.labels[bench.study]) == ("LOW", "ai-low")
+    bench.analyst.run(bench.add("good", pipeline="judges", series_uid="1.2").key)
+    assert bench.journal.rescans() == []
+    assert "rescan" not in bench.archive.marks[bench.study]
+
+
+def test_a_fit_slide_leaves_no_mark(bench: Bench) -> None:
+    bench.analyst.run(bench.add("good", pipeline="judges").key)
+    assert "rescan" not in bench.archive.marks[bench.study]
+    assert bench.journal.rescans() == []
 
 
 def count(bench: Bench) -> int:
