@@ -99,7 +99,7 @@ def _by_set(figures: Figures) -> str:
             "|---|---|---|---|---|",
         ]
         lines += [
-            f"| {kind} | {pixels.dice(kind):.2f} | {pixels.auroc(kind):.3f} | {pixels.sensitivity(kind):.0f} "
+            f"| {kind} | {pixels.dice(kind):.2f} | {_or_dash(pixels.auroc(kind))} | {pixels.sensitivity(kind):.0f} "
             f"| {pixels.spoilt(kind):.0f} |"
             for kind in KINDS
         ]
@@ -117,3 +117,7 @@ def _by_blur(figures: Figures) -> str:
         for name, found in figures.found_blur.items()
     ]
     return "\n".join(lines) + "\n"
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

@@ -78,8 +78,13 @@ class Pixels:
         n = CLASSES.index(kind)
         return float(100 * self.confusion[n, 2:].sum() / max(1, self.confusion[n].sum()))
 
-    def auroc(self, kind: str) -> float:
-        """Of the artefact's probability, over the pixels of pictures with it: in it against beside it."""
+    def auroc(self, kind: str) -> float | None:
+        """Of the artefact's probability, over the pixels of pictures with it: in it against beside it.
+
+        None where it covers every picture whole, so that there is nothing beside it.
+        """
+        if not all(counts.sum() for counts in self.scores[kind]):
+            return None
         without, within = (counts / max(1, counts.sum()) for counts in self.scores[kind])
         return float((within * (np.cumsum(without) - 0.5 * without)).sum())
 
@@ -155,7 +160,8 @@ def _evidence(name: str, pixels: Pixels, blurs: Mapping[float, float], count: in
     rows = [row("clean tissue called an artefact, %", 100.0 * float(np.mean(pixels.clean)))]
     for kind in KINDS:
         rows.append(row(f"{kind}: Dice", pixels.dice(kind)))
-        rows.append(row(f"{kind}: AUROC", pixels.auroc(kind)))
+        if (auroc := pixels.auroc(kind)) is not None:
+            rows.append(row(f"{kind}: AUROC", auroc))
         rows.append(row(f"{kind}: sensitivity, %", pixels.sensitivity(kind)))
     rows += [row(f"called out of focus at a blur of {radius:g} um, %", value) for radius, value in blurs.items()]
     return rows
