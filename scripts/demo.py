@@ -11,23 +11,27 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 from pydicom import Dataset
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from phantoms.dicom import fundus_instance, oct_instance, slide_instances
+from phantoms.dicom import fundus_instance, oct_instance
 from phantoms.fundus import fundus
 from phantoms.modality import send
 from phantoms.oct import volume
-from phantoms.slide import slide
+from phantoms.pathology_case import earlier_case, pathology_case
 
 ROOT = Path(__file__).resolve().parent.parent
 ENDED = ("COMPLETED", "CANCELED")
+# The generated tumour has half a square millimetre, and its benign nuclei are 7 um across.
+_SMALL = {"hotspot_mm2": 0.3, "normal_um2": 38.0}
+GENERATED = {"mitotic-count": {"hotspot_mm2": 0.3}, "nottingham": _SMALL, "slide-triage": _SMALL}
 console = Console()
 
 
@@ -37,9 +41,9 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         folder = arguments.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="airouter-demo-")))
         demo = stack.enter_context(_orthanc(folder))
-        studies = _send(demo)
-        jobs = _watch(demo, studies, arguments.timeout)
-        complete = _report(demo, studies, jobs)
+        sent = _send(demo)
+        jobs = _watch(demo, sent, arguments.timeout)
+        complete = _report(demo, sent, jobs)
         if arguments.once:
             return 0 if complete else 1
         console.print("\nServing until Ctrl-C.")
@@ -52,7 +56,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--once", action="store_true", help="leave when every result is in the archive")
     parser.add_argument("--folder", type=Path, help="keep Orthanc's files here instead of a temporary folder")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds to wait for the results")
+    parser.add_argument("--timeout", type=float, default=1800.0, help="seconds to wait for the results")
     return parser.parse_args()
 
 
@@ -72,6 +76,17 @@ class Demo:
         return answer.json()
 
 
+@dataclass(frozen=True)
+class Sent:
+    """What was sent: its name by Series Instance UID, and the studies in the order in which they came."""
+
+    names: Mapping[str, str]
+    studies: tuple[str, ...]
+
+    def name(self, job: Mapping[str, Any]) -> str:
+        return self.names[job["series"]]
+
+
 @contextlib.contextmanager
 def _orthanc(folder: Path) -> Iterator[Demo]:
     settings = folder / "configuration"
@@ -88,7 +103,13 @@ def _orthanc(folder: Path) -> Iterator[Demo]:
         "PythonScript": script,
         "Python": document["Python"] | {"Path": script},
     }
+    # The drop-in's routes for eyes; on slides all that scripts/pathology-routes.json has, in place of one.
+    pathology = json.loads((ROOT / "scripts" / "pathology-routes.json").read_text())
+    for route in pathology:
+        route["Parameters"] = route.get("Parameters", {}) | GENERATED.get(route["Pipeline"], {})
+    eyes = [route for route in document["AIRouter"]["Routes"] if route["Match"]["Modality"] != "SM"]
     document["AIRouter"] |= {
+        "Routes": [*pathology, *eyes],
         "ModelsDirectory": str(ROOT / "models"),
         "StateDirectory": str(folder / "state"),
         "Workers": 1,
@@ -149,11 +170,11 @@ def _tail(folder: Path) -> str:
 
 def _patients() -> dict[str, list[Dataset]]:
     """What a laboratory and an eye clinic might send in a minute; all of it is generated."""
-    tissue = slide(3072, 3072, 0.5, stain="H-DAB", positive_fraction=0.3, seed=7)
     photograph = fundus(1024, "R", seed=7)
     macula = volume(25, 496, 512, 3.9, 11.7, 240.0, "R", seed=7, fluid=True)
     return {
-        "slide": slide_instances(tissue.rgb, tissue.spacing_um, stain="H-DAB", patient_id="DEMO-SLIDE"),
+        "earlier case": earlier_case(),
+        **pathology_case(),
         "fundus photograph": [fundus_instance(photograph.rgb, laterality="R", patient_id="DEMO-EYE")],
         "OCT volume": [
             oct_instance(
@@ -163,96 +184,115 @@ def _patients() -> dict[str, list[Dataset]]:
     }
 
 
-def _send(demo: Demo) -> dict[str, str]:
-    """Study Instance UID -> what was sent."""
-    studies: dict[str, str] = {}
-    with console.status("Making a slide, a fundus photograph and an OCT volume"):
+def _send(demo: Demo) -> Sent:
+    names: dict[str, str] = {}
+    studies: list[str] = []
+    with console.status("Making slides, a fundus photograph and an OCT volume"):
         patients = _patients()
     for what, instances in patients.items():
         statuses = send(instances, demo.dicom_port, called="ORTHANC")
         if any(statuses):
             raise SystemExit(f"Orthanc refused the {what}: status {max(statuses):#06x}")
-        studies[instances[0].StudyInstanceUID] = what
+        names[instances[0].SeriesInstanceUID] = what
+        studies.append(instances[0].StudyInstanceUID)
         console.print(f"sent by C-STORE: {what}, {len(instances)} instance{'s' if len(instances) > 1 else ''}")
-    return studies
+    return Sent(names, tuple(dict.fromkeys(studies)))
 
 
-def _watch(demo: Demo, studies: Mapping[str, str], timeout: float) -> dict[str, list[dict[str, Any]]]:
-    """Show progress until every study has a job and every job has ended."""
+def _watch(demo: Demo, sent: Sent, timeout: float) -> dict[str, dict[str, Any]]:
+    """Show progress until the intake has nothing left and every job has ended; the jobs by their key."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     deadline = time.monotonic() + timeout
+    tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=console) as bars:
-        tasks = {uid: bars.add_task(what, total=None) for uid, what in studies.items()}
         while True:
-            jobs = {uid: demo.get("/ai/jobs", study=uid)["jobs"] for uid in studies}
-            for uid, found in jobs.items():
-                progress = next((j["progress"] for j in found if j["progress"]), None)
-                if progress:
-                    bars.update(
-                        tasks[uid],
-                        total=progress["total"],
-                        completed=progress["done"],
-                        description=f"{studies[uid]}, {progress['unit']}",
-                    )
-            if all(found and all(j["state"] in ENDED for j in found) for found in jobs.values()):
+            settled = demo.get("/ai/health")["intake_lag_seconds"] == 0
+            found = {uid: demo.get("/ai/jobs", study=uid, limit=1000)["jobs"] for uid in sent.studies}
+            for job in (job for jobs in found.values() for job in reversed(jobs)):
+                if (progress := job["progress"]) is None:
+                    continue
+                if job["key"] not in tasks:
+                    tasks[job["key"]] = bars.add_task(f"{sent.name(job)}: {job['pipeline']}", total=None)
+                bars.update(tasks[job["key"]], total=progress["total"], completed=progress["done"])
+                if job["state"] in ENDED:
+                    bars.stop_task(tasks[job["key"]])
+            jobs = {job["key"]: job for some in found.values() for job in some}
+            if settled and all(found.values()) and all(job["state"] in ENDED for job in jobs.values()):
                 return jobs
             if time.monotonic() > deadline:
                 raise SystemExit(f"not every job ended within {timeout:g} s")
             time.sleep(0.25)
 
 
-def _report(demo: Demo, studies: Mapping[str, str], jobs: Mapping[str, list[dict[str, Any]]]) -> bool:
+def _report(demo: Demo, sent: Sent, jobs: Mapping[str, dict[str, Any]]) -> bool:
     """Print the table; True when every job completed and everything it wrote can be retrieved by DICOMweb."""
     table = Table(title="What came back (not for diagnosis)", show_lines=True)
-    for heading, share in (("arrived", 2), ("model, and why", 3), ("findings", 7), ("priority", 3)):
+    for heading, share in (("arrived", 2), ("pipeline, model", 3), ("findings", 7), ("priority", 3)):
         table.add_column(heading, overflow="fold", ratio=share)
     table.expand = True
-    complete = True
+    complete = all(job["state"] == "COMPLETED" for job in jobs.values())
     places: list[str] = []
-    worklist = {e["study"]: e for e in demo.get("/ai/worklist")["studies"]}
-    for uid, what in studies.items():
-        found = demo.get(f"/ai/studies/{uid}/findings")
-        decisions = [d for d in demo.get("/ai/decisions", study=uid)["decisions"] if d["outcome"] == "selected"]
-        complete = complete and bool(found["results"]) and all(j["state"] == "COMPLETED" for j in jobs[uid])
-        written = [e for result in found["results"] for e in result["evidence"]]
-        for evidence in written:
-            retrieved = demo.client.get(f"/dicom-web/studies/{uid}/series/{evidence['series_instance_uid']}/metadata")
-            complete = complete and retrieved.status_code == 200
-        entry = worklist.get(uid)
-        table.add_row(
-            what,
-            "\n".join(
-                [f"{j['model']['name']} {j['model']['version']} on {_provider(j)}" for j in jobs[uid]]
-                + [f"route {d['route']}: {d['reason']}" for d in decisions]
-            ),
-            "\n".join(_lines(found)) or "nothing",
-            f"{entry['verdict']['priority']}: {entry['verdict']['reason']}" if entry else "none",
-        )
-        places.append(f"{what}: {', '.join(e['role'] for e in written)}")
+    for uid in sent.studies:
+        results = demo.get(f"/ai/studies/{uid}/findings")["results"]
+        complete = complete and bool(results)
+        for result in results:
+            job = jobs[result["job"]]
+            table.add_row(
+                sent.name(job),
+                "\n".join([job["pipeline"], *_models(job), f"on {_provider(job)}"]),
+                "\n".join(_lines(result)) or "nothing",
+                f"{result['verdict']['priority']}: {result['verdict']['reason']}",
+            )
+            for evidence in result["evidence"]:
+                path = f"/dicom-web/studies/{uid}/series/{evidence['series_instance_uid']}/metadata"
+                complete = complete and demo.client.get(path).status_code == 200
+            roles = ", ".join(evidence["role"] for evidence in result["evidence"])
+            places.append(f"  {sent.name(job)}, {job['pipeline']}: {roles or 'no objects'}")
         places.append(f"  {demo.url}/ai/studies/{uid}/findings")
-        places.append(f"  {demo.url}/dicom-web/studies/{uid}/series")
     console.print(table)
+    for job in jobs.values():
+        if job["state"] != "COMPLETED":
+            console.print(f"[bold]{sent.name(job)}, {job['pipeline']}: {job['state']}[/bold], {job['reason']}")
     console.print("stored as DICOM in the same studies, and retrieved by DICOMweb:", *places, sep="\n", soft_wrap=True)
-    console.print(f"worklist: {demo.url}/ai/worklist", soft_wrap=True)
-    return complete
+    return _lists(demo, sent) and complete
+
+
+def _lists(demo: Demo, sent: Sent) -> bool:
+    """What stands on the worklists, and the cases like the excision; True where each of them has something."""
+    console.print(f"worklist, most urgent first: {demo.url}/ai/worklist", soft_wrap=True)
+    for entry in demo.get("/ai/worklist")["studies"]:
+        console.print(f"  {entry['verdict']['priority']}: {entry['verdict']['reason']}", soft_wrap=True)
+    rescans = demo.get("/ai/rescans")["slides"]
+    console.print(f"to be scanned again: {demo.url}/ai/rescans", soft_wrap=True)
+    for entry in rescans:
+        console.print(f"  {sent.names.get(entry['series'], entry['series'])}: {entry['reason']}", soft_wrap=True)
+    excision = next(uid for uid, name in sent.names.items() if name == "excision")
+    cases = demo.get(f"/ai/similar/{excision}")["cases"]
+    console.print(f"earlier cases like the excision: {demo.url}/ai/similar/{excision}", soft_wrap=True)
+    for case in cases:
+        console.print(f"  {sent.names.get(case['series'], case['series'])}: similarity {case['similarity']:.3f}")
+    return bool(rescans) and bool(cases)
+
+
+def _models(job: Mapping[str, Any]) -> list[str]:
+    return [f"{model['name']} {model['version']}" for model in (job["model"], *job["companions"].values())]
 
 
 def _provider(job: Mapping[str, Any]) -> str:
     return str(job["execution_provider"] or "nothing").removesuffix("ExecutionProvider")
 
 
-def _lines(found: Mapping[str, Any]) -> Iterator[str]:
-    for result in found["results"]:
-        for finding in result["findings"]:
-            eye = f" {finding['laterality']}" if finding["laterality"] else ""
-            yield f"[bold]{finding['label']}{eye}[/bold]"
-            for m in finding["measurements"]:
-                unit = "" if m["unit"] == "1" else f" {m['unit'].strip('{}')}"
-                yield f"  {m['name']['meaning']}: {m['value']:.4g}{unit}"
-            for e in finding["evaluations"]:
-                yield f"  {e['name']['meaning']}: {e['value']['meaning']}"
-        for missing in result["not_analysed"]:
-            yield f"  {missing['quantity']}: {missing['reason']}"
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+    for finding in result["findings"]:
+        eye = f" {finding['laterality']}" if finding["laterality"] else ""
+        yield f"[bold]{finding['label']}{eye}[/bold]"
+        for m in finding["measurements"]:
+            unit = "" if m["unit"] == "1" else f" {m['unit'].strip('{}')}"
+            yield f"  {m['name']['meaning']}: {m['value']:.4g}{unit}"
+        for e in finding["evaluations"]:
+            yield f"  {e['name']['meaning']}: {e['value']['meaning']}"
+    for missing in result["not_analysed"]:
+        yield f"  {missing['quantity']}: {missing['reason']}"
 
 
 def _free_port() -> int:

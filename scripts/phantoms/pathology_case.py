@@ -37,7 +37,7 @@ def pathology_case(side: int = 2816, small: int = 1280, seed: int = 7) -> dict[s
     ):
         picture = histology(small, small, UM, stain=stain, seed=seed, tumour=0.5, til=0.1, **shares)  # type: ignore[arg-type]
         made[stain] = _scan(picture, study, f"{stain} breast", f"A1-{len(made) + 1}", _BREAST, seed)
-    node = histology(small, small, UM, kind="lymph-node", deposits_um=(320.0,), seed=seed)
+    node = histology(small, small, UM, kind="lymph-node", deposits_um=(small * UM / 2,), seed=seed)
     made["lymph node"] = _scan(node, study, "H&E sentinel node", "B1-1", _LYMPH_NODE, seed)
     section = histology(small, small, UM, seed=seed + 1, **(dict(_EXCISION) | {"ink": None, "margin_um": 0.0}))
     made["poor scan"] = _scan(section, study, "H&E breast, level 2", "A1-9", _BREAST, seed, rgb=_spoiled(section))

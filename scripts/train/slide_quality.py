@@ -180,13 +180,14 @@ def finish(done: common.Progress, args: argparse.Namespace) -> None:
 
 
 def _selftest() -> npt.NDArray[np.float32]:
-    """A generated slide, half of it out of focus; few grey values, so that the file stays small."""
+    """A piece of a generated slide on glass, half of it out of focus; few grey values, so that the file stays small."""
     from phantoms.artefacts import defocus
 
     made = slide(512, 512, UM, "H&E", 2500, 0.0, seed=11).rgb
     half = np.zeros(made.shape[:2], np.bool_)
     half[:, 256:] = True
-    picture = defocus(made, UM, 6.0, half).rgb & 0xF0
+    picture = np.full_like(made, 240)
+    picture[216:296, 212:300] = defocus(made, UM, 6.0, half).rgb[216:296, 212:300] & 0xF0
     return np.ascontiguousarray(picture.transpose(2, 0, 1))[None].astype(np.float32) / np.float32(255.0)
 
 
