@@ -272,11 +272,11 @@ def runner(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def write_selftest(folder: Path, inputs: npt.NDArray[np.float32]) -> None:
-    """Write selftest.npz: an input tensor and what ONNX Runtime makes of it, to four decimals (it compresses)."""
+def write_selftest(folder: Path, inputs: npt.NDArray[np.float32], decimals: int = 4) -> None:
+    """Write selftest.npz: an input tensor and what ONNX Runtime makes of it, rounded so that it compresses."""
     session = runner(folder / "model.onnx")
     (output,) = session.run(None, {session.get_inputs()[0].name: inputs})
-    np.savez_compressed(folder / "selftest.npz", input=inputs, output=output.round(4))
+    np.savez_compressed(folder / "selftest.npz", input=inputs, output=output.round(decimals))
 
 
 def manifest_of(

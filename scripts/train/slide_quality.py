@@ -172,7 +172,7 @@ def finish(done: common.Progress, args: argparse.Namespace) -> None:
             output_name="classes",
             dynamic={0: "n", 2: "rows", 3: "columns"},
         )
-    common.write_selftest(args.out, _selftest())
+    common.write_selftest(args.out, _selftest(), decimals=3)
     figures = measure(path, args.data, args.held_out)
     manifest = manifest_of(common.sha256(path), figures)
     common.write_manifest(args.out, manifest)
@@ -187,7 +187,7 @@ def _selftest() -> npt.NDArray[np.float32]:
     half = np.zeros(made.shape[:2], np.bool_)
     half[:, 256:] = True
     picture = np.full_like(made, 240)
-    picture[216:296, 212:300] = defocus(made, UM, 6.0, half).rgb[216:296, 212:300] & 0xF0
+    picture[200:312, 200:312] = defocus(made, UM, 6.0, half).rgb[200:312, 200:312] & 0xF0
     return np.ascontiguousarray(picture.transpose(2, 0, 1))[None].astype(np.float32) / np.float32(255.0)
 
 
