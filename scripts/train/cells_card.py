@@ -27,38 +27,31 @@ Weights: `model.onnx`, SHA-256 `{manifest["weights"]["sha256"]}`.
 
 Reads RGB patches of 256 x 256 pixels at 0.5 um per pixel, values 0..1, and gives seven probability maps. `nucleus` and
 `boundary` are those of the model [nuclei](../nuclei/card.md), separated in the same way. `tumour`, `lymphocyte`,
-`stromal`
-and `normal` say of which kind of cell a nucleus is, and `mitosis` marks mitotic figures.
+`stromal` and `normal` say of which kind of cell a nucleus is, and `mitosis` marks mitotic figures.
 
 The net is the U-Net of `nuclei` with more maps; it began with that model's weights. On the machine that trained it
-one CPU
-thread made {patches:.0f} patches per second beside other work.
+one CPU thread made {patches:.0f} patches per second beside other work.
 
 ## Intended use
 
 Technical demonstration of the pipelines that need kinds of cells: mitotic count, TIL score, Nottingham suggestion,
-membrane
-scoring. **Kinds and mitoses were learnt from generated pictures alone**: on a real slide they mean nothing,
-whatever they
-look like. Nuclei as such were learnt from real tiles too.
+membrane scoring. **Kinds and mitoses were learnt from generated pictures alone**: on a real slide they mean nothing,
+whatever they look like. Nuclei as such were learnt from real tiles too.
 
 ## Training data
 
 - Nuclei: {len(parts["training"])} H&E tiles of the 2018 Data Science Bowl, stage 1 (**CC0**), recoloured as for
-  `nuclei`, with the same
-  tiles kept out.
+  `nuclei`, with the same tiles kept out.
 - Nuclei, kinds and mitoses: {done.images} generated fields in H&E, Ki-67, HER2 and PD-L1
   (`scripts/phantoms/histology.py`).
 
 {done.steps} steps of {args.batch} in {done.runs} run{"s" if done.runs > 1 else ""} on two CPU cores. The loss was
-still falling. Figures of an earlier
-run on the same held-out sets had been seen.
+still falling. Figures of an earlier run on the same held-out sets had been seen.
 
 ## Evidence
 
 Measured on `model.onnx` with ONNX Runtime on the CPU. A nucleus is found when intersection over union with a true
-one is
-above 0.5, one to one; a mitosis within 7 um of its centre. Held-out fields come from the same generator.
+one is above 0.5, one to one; a mitosis within 7 um of its centre. Held-out fields come from the same generator.
 
 {common.evidence_table(manifest["evidence"])}
 

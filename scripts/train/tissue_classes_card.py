@@ -32,15 +32,13 @@ Technical demonstration of the pathology pipelines on generated slides: areas, t
 ## Training data
 
 {manifest["training"]["data"]}. Fields are drawn at 1 um and reduced to 2 um as a scanner's pyramid is; dyes,
-brightness,
-focus, JPEG, scale and turns are varied. {done.steps} steps in {done.runs} run{"s" if done.runs > 1 else ""} on two
-CPU cores.
+brightness, focus, JPEG, scale and turns are varied. {done.steps} steps in
+{done.runs} run{"s" if done.runs > 1 else ""} on two CPU cores.
 
 ## Evidence
 
-Measured on `model.onnx` with ONNX Runtime on the CPU. Held-out fields have other numbers than all that were trained
-on, but
-come from the same generator: these figures say that the net has learnt the generator.
+Measured on `model.onnx` with ONNX Runtime on the CPU. Held-out fields have other numbers than all that were
+trained on, but come from the same generator: these figures say that the net has learnt the generator.
 
 {common.evidence_table(manifest["evidence"])}
 
