@@ -272,6 +272,14 @@ def runner(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+def on_glass(rgb: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.float32]:
+    """[1, 3, rows, columns] in 0..1: the middle of a picture on white, in few grey values, so that it compresses."""
+    out = np.full_like(rgb, 240)
+    window = tuple(slice((n - side) // 2, (n + side) // 2) for n in rgb.shape[:2])
+    out[window] = rgb[window] & 0xF0
+    return np.ascontiguousarray(out.transpose(2, 0, 1)[None] / np.float32(255))
+
+
 def write_selftest(folder: Path, inputs: npt.NDArray[np.float32], decimals: int = 4) -> None:
     """Write selftest.npz: an input tensor and what ONNX Runtime makes of it, rounded so that it compresses."""
     session = runner(folder / "model.onnx")

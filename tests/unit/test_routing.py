@@ -17,9 +17,9 @@ from airouter.domain.model import (
     contract,
 )
 from airouter.domain.route import Condition, Route
-from airouter.domain.study import Instance, Modality, Study
+from airouter.domain.study import Attribute, Instance, Modality, Study
 from airouter.evidence.identity import MANUFACTURER
-from airouter.pipelines import PIPELINES
+from airouter.pipelines import PIPELINES, Pipeline
 from airouter.services.routing import Routed, Router
 from tests.headers import OP, OPT, SR, attributes, instance, level, study
 from tests.samples import model
@@ -140,3 +140,45 @@ def test_a_header_that_cannot_be_read_is_a_skip_with_the_reason() -> None:
         (("2",), Outcome.SELECTED),
     ]
     assert "header cannot be read" in routed.decisions[0].reason
+
+
+ANN = "1.2.840.10008.5.1.4.1.1.91.1"
+DRAWN = Pipeline("drawn", "1", Modality.SM, HeadKind.SEGMENTATION, (), lambda *_: None, annotations=True)
+PLAIN = Pipeline("plain", "1", Modality.SM, HeadKind.SEGMENTATION, (), lambda *_: None)
+
+
+def annotations(uid: str, series: str = "1.2.3", **values: object) -> Instance:
+    """What somebody drew on a slide, in a series of its own."""
+    referenced = ({"SeriesInstanceUID": Attribute("UI", (series,))},)
+    return replace(
+        instance(uid, ANN, "1.2.9", **values),
+        attributes={
+            **instance(uid, ANN, "1.2.9", **values).attributes,
+            "ReferencedSeriesSequence": Attribute("SQ", referenced),
+        },
+    )
+
+
+def drawn_on(monkeypatch, *more: Instance) -> dict[str, Routed]:
+    monkeypatch.setattr("airouter.services.routing.PIPELINES", {"drawn": DRAWN, "plain": PLAIN})
+    slides = model(name="quality", sha256="0" * 64)
+    found = study(level("1.1", 256, 1), *more)
+    return {
+        name: route(found, Route(name, name, "quality", (Condition(("Modality",), any_of=("SM",)),)), using=slides)
+        for name in ("drawn", "plain")
+    }
+
+
+def test_drawings_are_sources_of_pipelines_that_read_them_and_of_no_other(monkeypatch) -> None:
+    before, after = drawn_on(monkeypatch), drawn_on(monkeypatch, annotations("5.1"))
+    assert [source.uid for source in after["drawn"].jobs[0].sources] == ["1.1", "5.1"]
+    assert before["drawn"].jobs[0].key != after["drawn"].jobs[0].key
+    assert before["plain"].jobs[0].key == after["plain"].jobs[0].key
+    assert [d.outcome for d in after["drawn"].decisions] == [Outcome.SELECTED], "a drawing is not left out either"
+
+
+def test_our_own_annotations_and_those_on_another_slide_are_no_drawings(monkeypatch) -> None:
+    elsewhere, own = annotations("5.2", series="1.2.8"), annotations("5.3", Manufacturer=MANUFACTURER)
+    for more in (elsewhere, own):
+        (job,) = drawn_on(monkeypatch, more)["drawn"].jobs
+        assert [source.uid for source in job.sources] == ["1.1"]
