@@ -43,8 +43,8 @@ trained on, but come from the same generator: these figures say that the net has
 {common.evidence_table(manifest["evidence"])}
 
 CMU-1 is a public H&E slide, the region shows skin. Nobody drew classes on it, and no tumour is known in it: what is
-called tumour, tubule, necrosis or ink there is wrong. Looked at: most of the epidermis is called normal and most collagen
-stroma, but the basal and horny layers are called tumour in bands, flakes of keratin and dark edges ink, and clefts tubule.
+called tumour, tubule, necrosis or ink there is wrong. Looked at: most of the epidermis is called normal and most
+collagen stroma, but horny layers are called tumour in bands, flakes of keratin and dark edges ink, and clefts tubule.
 
 ## Limits
 

@@ -232,7 +232,7 @@ def test_another_stain_is_not_analysed():
     truth, _ = section()
     slide = painted.slide(truth, UM, stain="H-DAB")
     found = PIPELINE.run(job(), slide, cells(stains=("H&E",)), Progress())
-    assert found == Ungradable("not analysed because the stain is H-DAB and the model is made for H&E")
+    assert found == Ungradable("not analysed because the stain is H-DAB, and mitoses are counted in H&E")
     tissue = painted.tissue_model(UM, stains=("H&E",))
     assert PIPELINE.run(job(), slide, painted.both(cells(), tissue), Progress()) == found
 

@@ -192,7 +192,7 @@ def test_what_it_needs_it_says():
     with pytest.raises(ConfigurationError, match="needs a companion tissue"):
         PIPELINE.run(job(), slide, painted.cell_model(UM), Progress())
     brown = painted.slide(tumour(), UM, stain="H-DAB")
-    refused = Ungradable("not analysed because the stain is H-DAB and the model is made for H&E")
+    refused = Ungradable("not analysed because the stain is H-DAB, and the grade is defined in H&E")
     assert PIPELINE.run(job(), brown, predictor(stains=("H&E",)), Progress()) == refused
 
 

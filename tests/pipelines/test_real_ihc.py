@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from airouter.domain import codes
-from airouter.domain.finding import Result
+from airouter.domain.finding import Result, Ungradable
+from airouter.domain.model import HeadKind
+from airouter.domain.study import Modality
 from airouter.inference.repository import ModelRepository
-from airouter.pipelines import PIPELINES
+from airouter.pipelines import PIPELINES, WithCompanions
 from phantoms.dicom import slide_instances
 from tests.data import data
-from tests.pipelines.oracle import Progress, job, opened, reasons, value
+from tests.pipelines.oracle import Progress, Seen, job, model, opened, reasons, value
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,9 +25,9 @@ def scored(name, spacing_um, pipeline="nuclear-positivity", **parameters):
         pytest.skip("models/nuclei is not there")
     rgb = np.ascontiguousarray(cv2.imread(str(data(f"ihc/{name}")))[:, :512, ::-1])
     slide = opened(slide_instances(rgb, spacing_um, levels=1, transfer="raw", stain="H-DAB", seed=1))
-    model = ModelRepository(ROOT / "models").get("nuclei")
+    nuclei = ModelRepository(ROOT / "models").get("nuclei")
     parameters = parameters or {"min_nuclei": 20}
-    result = PIPELINES[pipeline].run(job(**parameters), slide, model, Progress())
+    result = PIPELINES[pipeline].run(job(**parameters), slide, nuclei, Progress())
     assert isinstance(result, Result), result
     return result
 
@@ -68,3 +70,25 @@ def test_a_nuclear_marker_gives_no_membrane_class(name):
     result = scored(f"{name}.png", 0.25, "membrane-scoring", marker="HER2")
     assert set(reasons(result)) == {"membrane staining", "HER2 score"}
     assert "the DAB is in the nuclei and not on the membranes" in reasons(result)["HER2 score"]
+
+
+@pytest.mark.parametrize("name", ["mitotic-count", "til-score", "nottingham"])
+@pytest.mark.parametrize(("stain", "said"), [("H-DAB", "is H-DAB"), (None, "is not stated in the header")])
+def test_what_is_defined_in_h_and_e_is_not_measured_in_another_stain(name, stain, said):
+    """Whatever stains the models take: these read both."""
+    rgb = np.ascontiguousarray(cv2.imread(str(data("ihc/membranous_dab.png")))[:, :512, ::-1])
+    slide = opened(slide_instances(rgb, 0.5, levels=1, transfer="raw", stain=stain, seed=1))
+    repository = ModelRepository(ROOT / "models")
+    predict = WithCompanions(repository.get("cells"), {"tissue": repository.get("tissue-classes")})
+    result = PIPELINES[name].run(job(), slide, predict, Progress())
+    assert isinstance(result, Ungradable)
+    assert result.reason.startswith(f"not analysed because the stain {said}, and ")
+
+
+def test_a_model_for_another_stain_is_not_shown_the_slide():
+    rgb = np.ascontiguousarray(cv2.imread(str(data("ihc/membranous_dab.png")))[:, :512, ::-1])
+    slide = opened(slide_instances(rgb, 0.5, levels=1, transfer="raw", stain="H-DAB", seed=1))
+    about = model(Modality.SM, HeadKind.SEGMENTATION, ("background", "tumour"), spacing_um=2.0, exclusive=True,
+                  stains=("H&E",), codeless=("background",))  # fmt: skip
+    found = PIPELINES["tissue-classes"].run(job(), slide, Seen(about, lambda image: 1 / 0), Progress())
+    assert found == Ungradable("not analysed because the stain is H-DAB and the model is made for H&E")

@@ -20,13 +20,13 @@ from airouter.pipelines.compartments import TUMOUR, tissue_companion
 from airouter.pipelines.her2 import NAMES
 from airouter.pipelines.membrane_cells import KINDS, cells_of
 from airouter.pipelines.membrane_findings import annotations_of, findings_of, maps_of
-from airouter.pipelines.membrane_scores import HER2, NO, PD_L1, Scored, scored_of
+from airouter.pipelines.membrane_scores import HER2, PD_L1, Scored, scored_of
 from airouter.pipelines.nuclei_of_slide import CLASSES
 from airouter.pipelines.nuclei_results import tissue_segmentation
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Parameter, Pipeline, Values
 from airouter.pipelines.tissue_classes import require
-from airouter.pipelines.tissue_region import tissue_region
+from airouter.pipelines.tissue_region import other_stain, tissue_region
 from airouter.pipelines.tumour_cells import tissue_of, tumour_cells
 from airouter.ports import Predictor, ProgressSink
 
@@ -55,9 +55,8 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     """
     values = Values(PARAMETERS, predict.model, job)
     require(_misfit, predict.model, job.parameters)
-    if images.stain != H_DAB:
-        stain = f"is {images.stain}" if images.stain else "is not stated in the header"
-        return Ungradable(f"{NO} the stain {stain}, and membranes are scored in H-DAB")
+    if unfit := other_stain(images, H_DAB, "membranes are scored"):
+        return unfit
     region = tissue_region(images, predict.model)
     if isinstance(region, Ungradable):
         return region

@@ -13,6 +13,7 @@ from airouter.domain.model import Fit, HeadKind
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality
 from airouter.imaging.slide import Slide
+from airouter.imaging.stain import H_AND_E
 from airouter.pipelines import mitoses_of_slide, mitotic_hotspot
 from airouter.pipelines.compartments import TUMOUR, Compartments, tissue_companion
 from airouter.pipelines.mitoses_of_slide import MITOSIS, annotations, figures, finder
@@ -21,7 +22,7 @@ from airouter.pipelines.nuclei_results import tissue_segmentation
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Parameter, Pipeline, Values
 from airouter.pipelines.predictions import predictions
-from airouter.pipelines.tissue_region import TissueRegion, tissue_region
+from airouter.pipelines.tissue_region import TissueRegion, other_stain, tissue_region
 from airouter.pipelines.tumour_cells import tissue_of
 from airouter.ports import Predictor, ProgressSink
 
@@ -42,6 +43,8 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     ArchiveError, JobCanceled, and ConfigurationError for an impossible parameter.
     """
     values = Values(PARAMETERS, predict.model, job)
+    if unfit := other_stain(images, H_AND_E, "mitoses are counted"):
+        return unfit
     region = tissue_region(images, predict.model)
     if isinstance(region, Ungradable):
         return region

@@ -13,11 +13,13 @@ from airouter.domain.model import Fit, HeadKind
 from airouter.domain.study import Modality
 from airouter.errors import ConfigurationError
 from airouter.imaging.slide import Slide
+from airouter.imaging.stain import H_AND_E
 from airouter.pipelines import grade_components, mitoses_of_slide, nuclei_results
 from airouter.pipelines.compartments import TISSUE, TUBULE, TUMOUR, tissue_companion
 from airouter.pipelines.grade_components import Components, components
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Pipeline, Values
+from airouter.pipelines.tissue_region import other_stain
 from airouter.pipelines.tumour_cells import tissue_of
 from airouter.ports import Predictor, ProgressSink
 
@@ -31,6 +33,8 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     ArchiveError, JobCanceled, and ConfigurationError for an impossible parameter or a job without its companion.
     """
     values = Values(PARAMETERS, predict.model, job)
+    if unfit := other_stain(images, H_AND_E, "the grade is defined"):
+        return unfit
     tissue = tissue_of(images, predict, values.get("workers"), progress)
     if tissue is None:
         raise ConfigurationError("job", f"needs a companion {TISSUE}")

@@ -29,13 +29,14 @@ from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality
 from airouter.errors import ConfigurationError
 from airouter.imaging.slide import Slide
+from airouter.imaging.stain import H_AND_E
 from airouter.pipelines import nuclei_results
 from airouter.pipelines.compartments import STROMA, TISSUE, TUBULE, TUMOUR, Compartments, tissue_companion
 from airouter.pipelines.lymphocyte_area import Occupied, occupied
 from airouter.pipelines.nuclei_of_slide import CLASSES, KINDS, count
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Parameter, Pipeline, Values
-from airouter.pipelines.tissue_region import tissue_region
+from airouter.pipelines.tissue_region import other_stain, tissue_region
 from airouter.pipelines.tumour_cells import tissue_of
 from airouter.ports import Predictor, ProgressSink
 
@@ -61,6 +62,8 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     ArchiveError, JobCanceled, and ConfigurationError for an impossible parameter or a job without its companion.
     """
     values = Values(PARAMETERS, predict.model, job)
+    if unfit := other_stain(images, H_AND_E, "stromal lymphocytes are scored"):
+        return unfit
     region = tissue_region(images, predict.model)
     if isinstance(region, Ungradable):
         return region

@@ -103,6 +103,17 @@ def tissue_region(slide: Slide, model: Model, where: Tissue | None = None) -> Ti
     return TissueRegion(slide, tissue, plan)
 
 
+def other_stain(slide: Slide, wanted: str, defined: str) -> Ungradable | None:
+    """Why a quantity that is `defined` (a clause: "mitoses are counted") in one stain cannot be measured, or None.
+
+    Whatever stains a model takes, an unstated stain is none: the quantity would be another one.
+    """
+    if slide.stain == wanted:
+        return None
+    stain = f"is {slide.stain}" if slide.stain else "is not stated in the header"
+    return Ungradable(f"not analysed because the stain {stain}, and {defined} in {wanted}")
+
+
 def _unfit(slide: Slide, model: Model) -> str | None:
     """Why the model must not see the slide. An unstated stain may be any of those the router can tell apart."""
     if slide.monochrome and model.input.channels == 3:

@@ -15,11 +15,13 @@ from airouter.domain.priority import Priority, Verdict, most_urgent
 from airouter.domain.study import Modality
 from airouter.imaging.slide import Slide
 from airouter.imaging.specimen import lymph_node
+from airouter.imaging.stain import H_AND_E
 from airouter.pipelines import grade_components, nodal_deposits, tissue_classes, tumour_margin
 from airouter.pipelines.compartments import TUBULE, TUMOUR, Compartments, compartments
 from airouter.pipelines.grade_components import GRADE, components
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Companion, Parameter, Pipeline, Values, companion
+from airouter.pipelines.tissue_region import other_stain
 from airouter.pipelines.tumour_margin import Margin
 from airouter.ports import Predictor, ProgressSink
 
@@ -126,6 +128,8 @@ def _grade(
         return _missing(GRADE, f"the route names no companion {CELLS}")
     if not found.has(TUBULE):
         return _missing(GRADE, f"model {found.model.name} has no class {TUBULE}")
+    if unfit := other_stain(images, H_AND_E, "the grade is defined"):
+        return _missing(GRADE, unfit.reason)
     graded = components(images, cells, found, values, progress)
     if isinstance(graded, Ungradable):
         return _missing(GRADE, graded.reason)
