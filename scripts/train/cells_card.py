@@ -60,7 +60,9 @@ set's own segmentation.
 
 ## Limits
 
-- A figure for mitoses rests on few of them and on drawings; real look-alikes (pyknosis, apoptosis, pigment) were never
+- **Mitoses on real tissue are wrong.** On 0.22 mm2 of tissue of a public H&E slide (CMU-1, skin) these weights
+  marked 98 figures: dark and smudged nuclei, flakes of keratin. None is a mitosis as far as we can see.
+- The figures for mitoses are of drawings; real look-alikes (pyknosis, apoptosis, pigment) were never
   shown. Macrophages, plasma cells, endothelium and all other cells have no kind of their own.
 - What holds for [nuclei](../nuclei/card.md) holds here: crowded, blurred and folded nuclei are merged or missed.
 - It was not examined across scanners, laboratories, organs or patient groups.
