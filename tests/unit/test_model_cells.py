@@ -20,9 +20,9 @@ class TestFolder(ReferenceModelChecks):
     exclusive = False
 
     def shows_something(self, expected: Tensor) -> bool:
-        """Nuclei, and two kinds of them."""
+        """Nuclei, and most of them of tumour."""
         maps = expected[0]
-        return bool(all((maps[n] > 0.5).mean() > 0.01 for n in (0, 2, 3)))
+        return bool(all((maps[n] > 0.5).mean() > 0.01 for n in (0, 2)))
 
 
 @pytest.fixture(scope="module")
