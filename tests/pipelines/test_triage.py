@@ -273,3 +273,39 @@ def test_what_does_not_fit_is_refused_or_ungradable():
     assert "lacks the classes" in companions_problem(PIPELINE, {"cells": sections.oracle().model})
     outcome = PIPELINE.run(job(), sections.slide(plain()), sections.oracle(stains=("H-DAB",)), Progress())
     assert isinstance(outcome, Ungradable)
+
+
+class Counted:
+    """A predictor that counts what it is shown."""
+
+    def __init__(self, predictor):
+        self.predictor, self.model, self.provider = predictor, predictor.model, predictor.provider
+        self.images = 0
+
+    def predict(self, images):
+        self.images += len(images)
+        return self.predictor.predict(images)
+
+
+def test_jobs_of_one_slide_share_what_they_would_compute_alike():
+    truth = tumour(tubules=100, side=10, mitoses=4)
+    asked = {"hotspot_mm2": WINDOW, "min_tumour_nuclei": 50, "min_normal_nuclei": 20}
+    tissue, cells = Counted(painted.tissue_model(UM)), Counted(painted.cell_model(UM))
+    grade = PIPELINES["nottingham"]
+    alone = grade.run(
+        job(**asked), painted.slide(truth, UM), painted.both(cells.predictor, tissue.predictor), Progress()
+    )
+    slide = painted.slide(truth, UM)
+    both = WithCompanions(cells, {"tissue": tissue})
+    first = grade.run(job(**asked), slide, both, Progress())
+    seen = tissue.images, cells.images
+    assert min(seen) > 0
+    PIPELINE.run(job(**asked), slide, WithCompanions(tissue, {"cells": cells}), Progress())
+    PIPELINES["margin"].run(job(), slide, tissue, Progress())
+    again = grade.run(job(**asked), slide, both, Progress())
+    assert (tissue.images, cells.images) == seen
+    for result in (first, again):  # nobody has written into what is shared
+        assert [f.measurements for f in result.findings] == [f.measurements for f in alone.findings]
+        assert np.array_equal(result.segmentations[0].mask, alone.segmentations[0].mask)
+    grade.run(job(**{**asked, "min_area_um2": 9.0}), slide, both, Progress())
+    assert cells.images == 2 * seen[1] and tissue.images == seen[0]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from airouter.domain import codes
 from airouter.domain.code import Code
 from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalysed, Region, Ungradable
+from airouter.domain.model import contract
 from airouter.domain.priority import Priority, Verdict
 from airouter.imaging.patches import Patch
 from airouter.imaging.slide import Slide
@@ -124,9 +125,18 @@ def components(
 ) -> Components | Ungradable:
     """Look for nuclei and mitoses with the model of cells, in tumour that a model of tissue found.
 
-    `values` has PARAMETERS and `workers`. Ungradable as airouter.pipelines.tissue_region says of the model of cells.
-    Raises ModelOutputError, PixelDataError, ArchiveError, JobCanceled.
+    Made once for all jobs that wait for the slide with the same models and parameters. `values` has PARAMETERS and
+    `workers`. Ungradable as airouter.pipelines.tissue_region says of the model of cells. Raises ModelOutputError,
+    PixelDataError, ArchiveError, JobCanceled.
     """
+    models = tuple((model.sha256, contract(model), model.reads.stains) for model in (cells.model, tissue.model))
+    key = ("grade", models, tuple(values.get(parameter.name) for parameter in PARAMETERS))
+    return slide.memo.get(key, lambda: _components(slide, cells, tissue, values, progress))
+
+
+def _components(
+    slide: Slide, cells: Predictor, tissue: Compartments, values: Values, progress: ProgressSink
+) -> Components | Ungradable:
     region = tissue_region(slide, cells.model)
     if isinstance(region, Ungradable):
         return region

@@ -10,7 +10,7 @@ from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality
 from airouter.imaging.slide import Slide
 from airouter.pipelines import tissue_classes, tumour_margin
-from airouter.pipelines.compartments import TUMOUR, compartments
+from airouter.pipelines.compartments import TUMOUR, compartments_for
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Parameter, Pipeline, Values
 from airouter.pipelines.tumour_margin import Margin
@@ -35,13 +35,13 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     """
     values = Values(PARAMETERS, predict.model, job)
     tissue_classes.require(_misfit, predict.model, job.parameters)
-    found = compartments(images, predict, values.get("workers"), progress)
+    found = compartments_for(images, predict, values.get("workers"), progress)
     if isinstance(found, Ungradable):
         return found
     margin = tumour_margin.to_margin(found, images.annotations, values)
     measured = isinstance(margin, Margin)
     findings = (tumour_margin.finding(found, margin, values),) if isinstance(margin, Margin) else ()
-    mask = found.segmentation("classes", "Classes of the tissue", in_place=True)  # the last that reads the classes
+    mask = found.segmentation("classes", "Classes of the tissue")
     return Result(
         findings=findings,
         verdict=_verdict(margin, values),

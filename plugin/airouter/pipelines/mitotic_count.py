@@ -86,7 +86,7 @@ def _findings(counted: MitoticCount, region: TissueRegion) -> tuple[Finding, ...
 def _segmentation(region: TissueRegion, tissue: Compartments | None) -> tuple[Segmentation, ...]:
     if tissue is None:
         return (tissue_segmentation(region.slide, region.tissue),)
-    mask = tissue.segmentation("classes", "Classes of the tissue", in_place=True)
+    mask = tissue.segmentation("classes", "Classes of the tissue")
     return (mask,) if mask else ()
 
 

@@ -44,7 +44,7 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     if isinstance(found, Ungradable):
         return found
     findings, annotations = grade_components.findings(found), _annotations(found)
-    mask = tissue.segmentation("classes", "Classes of the tissue", in_place=True)  # the last that reads the classes
+    mask = tissue.segmentation("classes", "Classes of the tissue")
     return Result(
         findings=findings,
         verdict=grade_components.verdict(found),

@@ -17,7 +17,7 @@ from airouter.imaging.slide import Slide
 from airouter.imaging.specimen import lymph_node
 from airouter.imaging.stain import H_AND_E
 from airouter.pipelines import grade_components, nodal_deposits, tissue_classes, tumour_margin
-from airouter.pipelines.compartments import TUBULE, TUMOUR, Compartments, compartments
+from airouter.pipelines.compartments import TUBULE, TUMOUR, Compartments, compartments_for
 from airouter.pipelines.grade_components import GRADE, components
 from airouter.pipelines.parallel import WORKERS
 from airouter.pipelines.pipeline import Companion, Parameter, Pipeline, Values, companion
@@ -64,7 +64,7 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     """
     values = Values(PARAMETERS, predict.model, job)
     tissue_classes.require(_misfit, predict.model, job.parameters)
-    found = compartments(images, predict, values.get("workers"), progress)
+    found = compartments_for(images, predict, values.get("workers"), progress)
     if isinstance(found, Ungradable):
         return found
     node = True if values["lymph_node"] else lymph_node(images.header)
@@ -73,7 +73,7 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
         _margin(found, node, values),
         _grade(images, found, node, companion(predict, CELLS), values, progress),
     )
-    mask = found.segmentation("classes", "Classes of the tissue", in_place=True)  # the last that reads the classes
+    mask = found.segmentation("classes", "Classes of the tissue")
     return Result(
         findings=tuple(finding for answer in answers for finding in answer.findings),
         verdict=_verdict(answers),

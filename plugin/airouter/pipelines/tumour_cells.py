@@ -11,7 +11,7 @@ from airouter.domain.finding import Region, Ungradable
 from airouter.domain.model import Model
 from airouter.imaging.level import Level
 from airouter.imaging.slide import Slide
-from airouter.pipelines.compartments import NECROSIS, TISSUE, TUBULE, TUMOUR, Compartments, compartments
+from airouter.pipelines.compartments import NECROSIS, TISSUE, TUBULE, TUMOUR, Compartments, compartments_for
 from airouter.pipelines.nuclei_of_slide import Nuclei
 from airouter.pipelines.pipeline import companion
 from airouter.ports import Predictor, ProgressSink
@@ -43,7 +43,7 @@ def tissue_of(
 ) -> Compartments | Ungradable | None:
     """What the companion `tissue` makes of the slide; None where the job has no such companion."""
     model = companion(predict, TISSUE)
-    return None if model is None else compartments(slide, model, threads, progress)
+    return None if model is None else compartments_for(slide, model, threads, progress)
 
 
 def tumour_cells(
