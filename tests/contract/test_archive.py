@@ -18,10 +18,12 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, generate_uid
 from airouter.adapters.memory import MemoryArchive
 from airouter.adapters.orthanc import METADATA, OrthancArchive
 from airouter.adapters.rest import Rest, connect
-from airouter.domain.study import Modality
+from airouter.domain.study import ANNOTATIONS, Modality
 from airouter.errors import ArchiveError, ArchiveUnavailable, EvidenceConflict, NotInArchive, PixelDataError
 from airouter.ports import Archive
+from phantoms.dicom import slide_instances
 from tests.orthanc_process import PASSWORD, USER, OrthancProcess, free_port
+from tests.unit.test_imaging_annotations import drawn
 
 OPT = "1.2.840.10008.5.1.4.1.1.77.1.5.4"
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -167,6 +169,16 @@ def test_study_knows_results_too_but_routes_none_of_them(subject: Subject, uid: 
     assert (ours.id, ours.modality) == (id, None)
     assert ours.first("Manufacturer") == "Orthanc AI Router"
     assert len(list(study.image_sets())) == 1
+
+
+def test_a_study_knows_on_which_slide_something_was_drawn(subject: Subject, uid: str) -> None:
+    (slide,) = slide_instances(np.full((64, 64, 3), 200, np.uint8), 0.5, levels=1, study_uid=uid)
+    subject.arrive(slide)
+    subject.arrive(drawn(slide, [[[1.0, 2.0], [30.0, 40.0]]]))
+    (images,) = subject.archive.study(subject.study_of(slide)).image_sets()
+    assert [i.sop_class for i in images.annotations] == [ANNOTATIONS]
+    header = subject.archive.header(images.annotations[0].id)
+    assert len(header.AnnotationGroupSequence) == 1
 
 
 def test_unknown_study_is_not_in_archive(subject: Subject) -> None:

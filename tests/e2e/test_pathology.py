@@ -13,6 +13,7 @@ from pydicom.filebase import DicomBytesIO
 from phantoms.pathology_case import earlier_case, pathology_case
 from tests.dciodvfy import assert_conformant
 from tests.router_process import ROOT, RouterProcess
+from tests.unit.test_imaging_annotations import drawn
 
 pytestmark = pytest.mark.orthanc
 
@@ -34,6 +35,7 @@ class Case:
         self.names = {str(levels[0].SeriesInstanceUID): name for name, levels in slides.items()}
         self.series = {name: uid for uid, name in self.names.items()}
         self.study = str(slides["excision"][0].StudyInstanceUID)
+        self.earlier = earlier
         router.c_store(*earlier, *(level for levels in slides.values() for level in levels))
         expected = sum(len(applying(name)) for name in slides)
         router.wait_jobs(str(earlier[0].StudyInstanceUID), seconds=600)
@@ -127,6 +129,20 @@ def test_similar_cases_are_no_dicom_and_are_found_by_rest(case: Case) -> None:
 def test_the_poor_scan_is_on_the_technicians_list(case: Case) -> None:
     listed = {case.names.get(each["series"]): each for each in case.router.ai("rescans")["slides"]}
     assert "poor scan" in listed and "excision" not in listed
+
+
+def test_a_margin_that_a_person_draws_is_measured_to_by_a_job_of_its_own(case: Case) -> None:
+    study = str(case.earlier[0].StudyInstanceUID)
+    before = {job["key"]: job["pipeline"] for job in case.router.jobs(study)}
+    line = [[40.0, 40.0], [600.0, 60.0]]
+    case.router.c_store(drawn(case.earlier[0], [line]))
+    after = case.router.wait_jobs(study, len(before) + 1)
+    (job,) = (job for job in after if job["key"] not in before)
+    assert job["pipeline"] == "margin" and job["state"] == "COMPLETED"
+    (result,) = (r for r in case.router.results(study) if r["job"] == job["key"])
+    said = [e["value"]["meaning"] for finding in result["findings"] for e in finding["evaluations"]]
+    assert "Margin drawn by a person" in said, said
+    assert len(job["sources"]) == len(case.earlier) + 1
 
 
 def test_the_routes_of_the_how_to_are_those_that_work() -> None:

@@ -24,7 +24,7 @@ from pyorthanc import Orthanc
 from airouter.adapters.identity import check_same
 from airouter.adapters.rest import Rest
 from airouter.adapters.stored import Attachment, OpenFile, StorageFolder
-from airouter.domain.study import SOURCE_SOP_CLASSES, Instance, Study
+from airouter.domain.study import ANNOTATIONS, SOURCE_SOP_CLASSES, Instance, Study
 from airouter.errors import ArchiveError, EvidenceConflict, NotInArchive, PixelDataError
 from airouter.evidence.encoding import encode
 from airouter.imaging.attributes import attributes
@@ -45,6 +45,8 @@ _LOOK_UP_SECONDS: Final = 2.0
 _BULK_GROUPS: Final = 0x00620000
 # What is kept of them: by whom they were made tells our own results.
 _OF_OTHERS: Final = frozenset({"Modality", "Manufacturer", "ContributingEquipmentSequence"})
+# And of annotations: which slide they were drawn on.
+_OF_DRAWINGS: Final = _OF_OTHERS | {"ReferencedSeriesSequence"}
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -192,7 +194,8 @@ class OrthancArchive:
             attributes=attributes(header),
         )
         if found.modality is None:  # thousands of slices would fill the memory with headers that no route looks at
-            found = replace(found, attributes={k: v for k, v in found.attributes.items() if k in _OF_OTHERS})
+            kept = _OF_DRAWINGS if found.sop_class == ANNOTATIONS else _OF_OTHERS
+            found = replace(found, attributes={k: v for k, v in found.attributes.items() if k in kept})
         self._instances.put((id, attachment.uuid), found)
         return found
 
