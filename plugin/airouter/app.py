@@ -34,10 +34,12 @@ from airouter.services.catalogue import catalogue, usable
 from airouter.services.importing import WORKING, WatchedFolder
 from airouter.services.intake import Intake
 from airouter.services.preflight import problems
+from airouter.services.quality import QualityCheck
 from airouter.services.request import Requests
 from airouter.services.rescans import Rescans
 from airouter.services.routing import Router
 from airouter.services.similar import SimilarCases
+from airouter.services.summaries import Summaries
 from airouter.web.app import create_app
 from airouter.web.bridge import mount
 from airouter.web.metrics import Metrics
@@ -80,10 +82,12 @@ def build(settings: Settings, archive: Archive, repository: ModelRepository, bas
         yield_to_archive()  # on a thread of the queue: nothing else runs there
         analyst.run(key)
         count(key)
+        summaries.consider(key)
 
     def abandon(key: str, why: Discontinuation, reason: str) -> None:
         journal.cancel(key, why, reason)
         count(key)
+        summaries.consider(key)
 
     def count(key: str) -> None:
         record = journal.job(key)
@@ -107,6 +111,7 @@ def build(settings: Settings, archive: Archive, repository: ModelRepository, bas
         interrupted=queue.interrupted,
         took=metrics.took,
     )
+    summaries = Summaries(archive, journal, queue, router)
     intake = Intake(
         archive,
         journal,
@@ -115,13 +120,14 @@ def build(settings: Settings, archive: Archive, repository: ModelRepository, bas
         quiet_time=settings.quiet_time_seconds,
         deadline=settings.completion_deadline_seconds,
         sweep_interval=settings.sweep_interval_seconds,
+        rests=summaries.consider_study,
     )
     bulk = ThreadPoolExecutor(1, thread_name_prefix="airouter-bulk")
 
     def defer(task: Callable[[], None]) -> None:
         bulk.submit(task)
 
-    requests = Requests(archive, journal, queue, router, defer)
+    requests = Requests(archive, journal, queue, router, defer, ended=summaries.consider)
     return Parts(settings, journal, queue, intake, requests, Rescans(archive, journal), bulk)
 
 
@@ -138,6 +144,7 @@ class Plugin:
         self._archive: OrthancArchive | None = None
         self._sight: OrthancSight | None = None
         self._similar: SimilarCases | None = None
+        self._quality: QualityCheck | None = None
         self._imports: WatchedFolder | None = None
         self._import_store: SlideStore | None = None
         self._version: str | None = None
@@ -243,6 +250,7 @@ class Plugin:
             # Without our token: what is asked here, is asked in the name of a user.
             self._sight = OrthancSight(client(token=None, timeout=_SIGHT_SECONDS), credential_headers(self._document))
             self._similar = SimilarCases(self._archive, parts.journal, self._sight, FaissIndex)
+            self._quality = QualityCheck(usable(models), repository.get, self._sight)
             self._spawn("airouter-similar", partial(_prepare, self._similar))
             if settings.import_directory is not None:
                 self._import_store = SlideStore(client(timeout=_UPLOAD_SECONDS))
@@ -292,6 +300,7 @@ class Plugin:
             imports=lambda: self._imports,
             similar=lambda: self._similar,
             rescans=lambda: self._parts.rescans if self._parts else None,
+            quality=lambda: self._quality,
         )
 
     def health(self) -> Health:

@@ -98,7 +98,8 @@ def explain(
     for route in settings.compiled_routes():
         clauses = explain_route(route, values)
         verdict = "matches" if modality is not None and matches(clauses) else "does not match"
-        typer.echo(f"\nroute {route.name!r} (revision {route.revision}) {verdict}: {route.pipeline} with {route.model}")
+        task = f"{route.pipeline} with {route.model or 'no model'}"
+        typer.echo(f"\nroute {route.name!r} (revision {route.revision}) {verdict}: {task}")
         for clause in clauses:
             mark = "yes" if clause.matched else "no "
             typer.echo(f"  {mark}  {clause.path}: asked for {clause.expected}; the file has {clause.found}")

@@ -56,7 +56,7 @@ class RouteSettings(_Strict):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$")
     pipeline: str = Field(min_length=1)
-    model: str = Field(min_length=1)
+    model: str = ""  # none where the pipeline needs none
     match: dict[str, Any] = Field(min_length=1)
     companions: dict[str, str] = Field(default_factory=dict)
     parameters: dict[str, Scalar] = Field(default_factory=dict)

@@ -13,6 +13,7 @@ from airouter.domain.decision import Decision
 from airouter.domain.finding import Embedding
 from airouter.domain.job import Discontinuation, Job, JobState, Progress
 from airouter.domain.model import Model
+from airouter.domain.picture import Chart
 from airouter.domain.priority import Verdict
 from airouter.domain.rescan import Fitness, RescanEntry, RescanState
 from airouter.domain.study import Study
@@ -65,8 +66,12 @@ class Archive(Protocol):
     def changes(self, since: int) -> Iterator[Change]:
         """New instances after sequence number `since`, oldest first."""
 
-    def studies(self, uid: str | None = None) -> Iterator[StudyStamp]:
-        """All studies, or those with one Study Instance UID; cheap enough to list the whole archive."""
+    def studies(self, uid: str | None = None, *, patient_of: str | None = None) -> Iterator[StudyStamp]:
+        """All studies, or those with one Study Instance UID; cheap enough to list the whole archive.
+
+        `patient_of`: only the studies of the patient whose study (by identifier) is given, itself among them; none
+        where that is not there. What makes two studies one patient's is for the archive to say.
+        """
 
     def remove(self, instance: str) -> None:
         """Delete one object of ours (never a source). Nothing happens where it is gone already."""
@@ -139,6 +144,7 @@ class ResultRecord:
     not_analysed: tuple[Mapping[str, str], ...]
     embedding: Embedding | None = None  # written and not read back: Journal.embeddings gives all of them
     fitness: Fitness | None = None  # nor this: Journal.rescans has it
+    charts: tuple[Chart, ...] = ()  # nor these: Journal.charts gives those of one job
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,8 +245,8 @@ class Journal(Protocol):
         """Move the cursor; never backwards."""
 
     def decide(self, decisions: Sequence[Decision]) -> None:
-        """Keep decisions; a newer one on the same sources and route replaces the older, any on a series what was
-        WAITING there, and one on objects that no route reads (no modality) the one on fewer of the same series."""
+        """Keep decisions; a newer one on the same sources and route replaces the older, any of routing on a series what
+        was WAITING there, and one on objects that no route reads (no modality) the one on fewer of the same series."""
 
     def decisions(self, study_uid: str | None = None, limit: int = 100) -> list[tuple[str, Decision]]:
         """Newest first, each with the time it was made (ISO 8601 UTC)."""
@@ -274,6 +280,9 @@ class Journal(Protocol):
 
     def results(self, study_uid: str) -> list[ResultRecord]:
         """Every result of a study, oldest first."""
+
+    def charts(self, job: str) -> tuple[Chart, ...]:
+        """The charts of a job's result, none where it has none or is unknown."""
 
     def worklist(self, limit: int = 100) -> list[WorklistEntry]:
         """Most urgent first, then oldest first."""

@@ -310,8 +310,10 @@ def test_marks_are_set_and_replaced(subject: Subject, uid: str) -> None:
     id = subject.study_of(ds)
     subject.archive.mark(id, {"priority": "HIGH", "reason": "Thickness 412 µm"})
     assert subject.marks(id) == {"priority": "HIGH", "reason": "Thickness 412 µm"}
+    subject.archive.mark(id, {"priority": "STAT", "reading": "Full reading"})
     subject.archive.mark(id, {"priority": "STAT"})
-    subject.archive.mark(id, {"priority": "STAT"})
+    assert subject.marks(id) == {"priority": "STAT", "reason": "Thickness 412 µm", "reading": "Full reading"}
+    subject.archive.mark(id, {"reading": ""})
     assert subject.marks(id) == {"priority": "STAT", "reason": "Thickness 412 µm"}
 
 
@@ -354,6 +356,27 @@ def test_studies_lists_all_or_one(subject: Subject, uid: str) -> None:
     assert len(everything) == len(set(everything))
     assert {subject.study_of(one), subject.study_of(two)} <= set(everything)
     assert list(subject.archive.studies(str(generate_uid()))) == []
+
+
+def test_studies_of_one_patient(subject: Subject, uid: str) -> None:
+    patient, made = f"patient {uid[-12:]}", []
+    for id in (patient, patient, f"{patient}0"):
+        ds = volume(str(generate_uid()))
+        ds.PatientID = id
+        subject.arrive(ds)
+        made.append(ds)
+    one, two, other = (subject.study_of(ds) for ds in made)
+    assert {s.id for s in subject.archive.studies(patient_of=one)} == {one, two}
+    assert {s.id for s in subject.archive.studies(patient_of=other)} == {other}
+    stamps = {s.id: s.stamp for s in subject.archive.studies()}
+    assert all(stamps[s.id] == s.stamp for s in subject.archive.studies(patient_of=one))
+    named = list(subject.archive.studies(made[1].StudyInstanceUID, patient_of=one))
+    assert [s.id for s in named] == [two]
+    assert list(subject.archive.studies(made[2].StudyInstanceUID, patient_of=one)) == []
+    assert list(subject.archive.studies(patient_of=NOWHERE)) == []
+    subject.delete_study(two)
+    assert [s.id for s in subject.archive.studies(patient_of=one)] == [one]
+    assert list(subject.archive.studies(patient_of=two)) == []
 
 
 def test_the_stamp_of_a_study_changes_with_a_new_series(subject: Subject, uid: str) -> None:

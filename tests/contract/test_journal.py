@@ -18,7 +18,8 @@ from airouter.adapters.database import DatabaseJournal
 from airouter.domain.decision import Clause, Decision, Outcome
 from airouter.domain.finding import Embedding, Field
 from airouter.domain.job import Discontinuation, Job, JobState, Progress, Source
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.picture import Chart, Trace
+from airouter.domain.priority import Priority, Reading, Verdict
 from airouter.domain.rescan import Fitness, RescanState
 from airouter.domain.study import Modality
 from airouter.errors import JobCanceled, JournalError, JournalUnavailable
@@ -442,6 +443,81 @@ def test_a_url_that_is_none_is_told_without_repeating_it() -> None:
     assert "secret" not in str(raised.value)
 
 
+# -- charts, buckets, and jobs over other studies and results ---------------------------------------------------------
+
+
+CHART = Chart(
+    "trend",
+    "Trend of MD, right eye",
+    "1.2.3.4",
+    'MD \u2212 "right" <b>',
+    "Year",
+    "dB",
+    (
+        Trace("fields", "points", (2020.1, 2021.25), (-1.5, -0.1 - 0.2)),
+        Trace("95 %", "band", (2020.0, 2022.0), (-3.0, -4.0), (-1.0, -2.0)),
+    ),
+    ("slope -0.5 dB/year",),
+)
+
+
+def test_charts_come_back_as_they_were_made_and_in_their_order(journal: DatabaseJournal, url: str) -> None:
+    journal.add(job("k1"))
+    journal.add(job("k2"))
+    second = dataclasses.replace(CHART, role="second", notes=(), traces=())
+    journal.complete(dataclasses.replace(result("k1"), charts=(CHART, second)))
+    journal.complete(result("k2"))
+    journal.complete(dataclasses.replace(result("k1"), charts=(CHART,)))  # a second time changes nothing
+    again = DatabaseJournal(url)
+    assert again.charts("k1") == (CHART, second)
+    assert again.charts("k2") == again.charts("unknown") == ()
+    assert again.results("1.2.3")[0] == result("k1"), "results are read without their charts"
+    again.close()
+
+
+def test_charts_are_kept_with_their_result_or_not_at_all(journal: DatabaseJournal) -> None:
+    journal.add(job())
+    journal.cancel("k1", Discontinuation.OPERATOR, "not needed")
+    with pytest.raises(JobCanceled):
+        journal.complete(dataclasses.replace(result(), charts=(CHART,)))
+    assert journal.charts("k1") == ()
+
+
+def test_the_bucket_of_a_study_is_that_of_its_results_together(journal: DatabaseJournal) -> None:
+    def complete(key: str, reading: Reading | None, priority: Priority = Priority.ROUTINE) -> Reading | None:
+        journal.add(job(key))
+        verdict = Verdict(priority, f"because of {key}", reading)
+        journal.complete(dataclasses.replace(result(key), verdict=verdict))
+        (entry,) = journal.worklist()
+        return entry.verdict.reading
+
+    assert complete("a", None) is None
+    assert complete("b", Reading.REVIEW_AND_RELEASE) is Reading.REVIEW_AND_RELEASE
+    assert complete("c", None, Priority.STAT) is Reading.FULL
+    assert complete("d", Reading.FULL) is Reading.FULL
+    asked = [None, Reading.REVIEW_AND_RELEASE, None, Reading.FULL]
+    assert [r.verdict.reading for r in journal.results("1.2.3")] == asked
+
+
+def test_a_job_over_priors_and_one_over_results_come_back(journal: DatabaseJournal) -> None:
+    compared = job("p", sources=(Source("a", "1.1", "d1"), Source("b", "1.2", "d2", "id-old")))
+    summary = job("s", results=("k1", "k2"), parameters={})
+    for made in (compared, summary):
+        journal.add(made)
+        record = journal.job(made.key)
+        assert record is not None and record.job == made
+
+
+def test_what_a_job_came_to_leaves_standing_what_is_waited_for(journal: DatabaseJournal) -> None:
+    waiting = dataclasses.replace(decision("whole", ("1",)), outcome=Outcome.WAITING, job=None)
+    ended = dataclasses.replace(decision("single", ("1",)), outcome=Outcome.UNGRADABLE)
+    journal.decide([waiting])
+    journal.decide([ended])
+    assert {d.route for _, d in journal.decisions()} == {"whole", "single"}
+    journal.decide([dataclasses.replace(decision("single", ("1",)), outcome=Outcome.SELECTED)])
+    assert {d.route for _, d in journal.decisions()} == {"single"}
+
+
 # -- embeddings of slides ---------------------------------------------------------------------------------------------
 
 
@@ -646,13 +722,22 @@ def test_a_database_of_the_first_version_is_brought_up(url: str) -> None:
     old.close()
     engine = sa.create_engine(url)
     with engine.begin() as db:
-        tables.rescan.drop(db)
+        for table in (tables.rescan, tables.chart):
+            table.drop(db)
+        for column in tables.LATER:
+            db.execute(sa.text(f"ALTER TABLE {column.table.name} DROP COLUMN {column.name}"))
         db.execute(tables.schema.update().values(version=1))
     journal = DatabaseJournal(url)
     assert journal.results("1.2.3") == [result()]
     assert journal.rescans() == []
     judged(journal, "a", BAD, "1.a")
     assert len(journal.rescans()) == 1
+    assert [entry.verdict.reading for entry in journal.worklist()] == [None]
+    journal.add(job("k2"))
+    bucket = Verdict(Priority.ROUTINE, "normal", Reading.REVIEW_AND_RELEASE)
+    journal.complete(dataclasses.replace(result("k2"), verdict=bucket, charts=(CHART,)))
+    assert [entry.verdict.reading for entry in journal.worklist()] == [Reading.REVIEW_AND_RELEASE]
+    assert journal.charts("k2") == (CHART,)
     journal.close()
     with engine.connect() as db:
         assert db.execute(sa.select(tables.schema.c.version)).scalars().all() == [tables.SCHEMA]

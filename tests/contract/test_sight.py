@@ -96,6 +96,52 @@ def test_no_cookie_of_one_user_goes_along_with_another() -> None:
     assert not any("cookie" in request.headers for request in asked)
 
 
+SIZE, FILE = "/instances/i/attachments/dicom/size", "/instances/i/file"
+
+
+def stored(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, text="4") if request.url.path == SIZE else httpx.Response(200, content=b"DICM")
+
+
+def test_a_file_that_the_user_may_read() -> None:
+    assert sight(stored).file("i", {}, 4) == b"DICM"
+
+
+def test_of_a_file_that_is_too_large_only_the_size_is_asked() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return stored(request)
+
+    assert sight(answer).file("i", {}, 3) == 4
+    assert asked == [SIZE]
+
+
+@pytest.mark.parametrize("denied", [SIZE, FILE])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_file_that_is_denied_is_not_seen(denied: str, status: int) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(status) if request.url.path == denied else stored(request)
+
+    assert sight(answer).file("i", {}, 4) is None
+
+
+def test_a_file_is_asked_for_with_nothing_but_the_users_own_credentials() -> None:
+    asked: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return stored(request)
+
+    sight(answer).file("i", {"authorization": "Basic YTpi", "cookie": "c=1", "x-http-method-override": "DELETE"}, 4)
+    assert [r.method for r in asked] == ["GET", "GET"]
+    assert all(r.headers["authorization"] == "Basic YTpi" for r in asked)
+    assert not any({"cookie", "x-http-method-override"} & set(r.headers) for r in asked)
+    with pytest.raises(NotInArchive):
+        sight(lambda request: httpx.Response(404)).file("i", {}, 4)
+
+
 def test_an_identifier_leads_nowhere_else() -> None:
     asked: list[bytes] = []
 

@@ -14,14 +14,16 @@ from pydicom.uid import generate_uid
 
 from airouter.adapters.database import DatabaseJournal
 from airouter.adapters.memory import MemoryArchive
+from airouter.domain.decision import Outcome
 from airouter.domain.finding import Embedding, Result, Ungradable
 from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Source
-from airouter.domain.model import contract
+from airouter.domain.model import HeadKind, contract, rules
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.rescan import Fitness
 from airouter.domain.study import Modality
 from airouter.errors import ArchiveError, ArchiveUnavailable, EvidenceConflict, RouterError
 from airouter.evidence.write import Written
+from airouter.pipelines import Extent, Pipeline
 from airouter.services import analyse, opening
 from airouter.services.analyse import Analyst
 from tests.contract.test_archive import report, volume
@@ -90,12 +92,17 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         return Result(findings=(), verdict=verdict, fitness=Fitness(fit, reason, 99.0 if fit else 60.0, "S26-1"))
 
     pipelines: Mapping[str, Any] = {
-        "test": SimpleNamespace(version="1", run=run, evidence=True),
-        "judges": SimpleNamespace(version="1", run=judge, evidence=True),
-        "embeds": SimpleNamespace(version="1", run=lambda *_: EMBEDDED, evidence=False),
+        "rules": Pipeline("rules", "1", Modality.OPT, None, (), run),
+        "trend": Pipeline("trend", "1", Modality.OPT, HeadKind.SEGMENTATION, (), run, extent=Extent.HISTORY),
+        "whole": Pipeline("whole", "1", Modality.OPT, HeadKind.SEGMENTATION, (), run, extent=Extent.STUDY),
+        "test": Pipeline("test", "1", Modality.SM, HeadKind.SEGMENTATION, (), run),
+        "judges": Pipeline("judges", "1", Modality.SM, HeadKind.SEGMENTATION, (), judge),
+        "embeds": Pipeline("embeds", "1", Modality.SM, HeadKind.EMBEDDING, (), lambda *_: EMBEDDED, evidence=False),
     }
-    monkeypatch.setattr(analyse, "PIPELINES", pipelines)
-    monkeypatch.setattr(opening, "open_images", lambda *_: object())
+    for module in (analyse, opening):
+        monkeypatch.setattr(module, "PIPELINES", pipelines)
+    for name in ("open_images", "open_history", "open_visit"):
+        monkeypatch.setattr(opening, name, lambda *_: object())
     monkeypatch.setattr(analyse, "write", write)
     journal = DatabaseJournal(f"sqlite:///{tmp_path / 'j.sqlite'}")
     yield Bench(journal)
@@ -256,3 +263,93 @@ def test_a_job_made_for_the_model_as_it_is_runs(bench: Bench, said: str) -> None
     bench.analyst.run("k")
     record = bench.journal.job("k")
     assert record is not None and record.state is JobState.COMPLETED
+
+
+# -- without a model, with priors -------------------------------------------------------------------------------------
+
+
+def add_rules(bench: Bench, key: str, version: str = "1") -> None:
+    stands = rules("rules", version, Modality.OPT)
+    bench.add(
+        key,
+        pipeline="rules",
+        model=stands.name,
+        model_version=stands.version,
+        model_sha256=stands.sha256,
+        model_contract=contract(stands),
+    )
+
+
+def test_a_pipeline_without_a_model_asks_for_none(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.analyst, "_predictor", None)
+    add_rules(bench, "k")
+    bench.analyst.run("k")
+    record = bench.journal.job("k")
+    assert record is not None
+    assert (record.state, record.execution_provider) == (JobState.COMPLETED, "none")
+
+
+def test_a_job_made_for_other_rules_ends_as_outdated(bench: Bench) -> None:
+    add_rules(bench, "k", version="0")
+    bench.analyst.run("k")
+    record = bench.journal.job("k")
+    assert record is not None and record.state is JobState.CANCELED
+    assert "no longer the one" in (record.reason or "")
+
+
+def compared(bench: Bench, key: str) -> str:
+    """A job with a prior in a study of its own; the identifier of that study comes back."""
+    prior = volume("1.2.826.0.1.70")
+    id = bench.archive.add(prior)
+    (study,) = {s.id for s in bench.archive.studies("1.2.826.0.1.70")}
+    (kept,) = [i for i in bench.archive.study(study).instances if i.id == id]
+    own = next(i for i in bench.archive.study(bench.study).instances if i.id == bench.id)
+    made = job(
+        key=key,
+        study_id=bench.study,
+        study_uid=STUDY,
+        modality=Modality.OPT,
+        sources=(Source(bench.id, own.uid, own.digest), Source(id, kept.uid, kept.digest, study)),
+        pipeline="trend",
+        parameters={"verdict": "ROUTINE"},
+    )
+    bench.journal.add(made)
+    return study
+
+
+def test_a_job_over_a_prior_runs_while_the_prior_is_there(bench: Bench) -> None:
+    study = compared(bench, "k")
+    bench.analyst.run("k")
+    record = bench.journal.job("k")
+    assert record is not None and record.state is JobState.COMPLETED
+    assert len(bench.archive.study(study).instances) == 1, "nothing is stored into the prior's study"
+    assert study not in bench.archive.marks
+
+
+def test_a_job_whose_prior_is_gone_ends_as_such(bench: Bench) -> None:
+    bench.archive.delete_study(compared(bench, "k"))
+    bench.analyst.run("k")
+    record = bench.journal.job("k")
+    assert record is not None
+    assert (record.state, record.discontinuation) == (JobState.CANCELED, Discontinuation.SOURCE_DELETED)
+    assert count(bench) == 1
+
+
+@pytest.mark.parametrize(("pipeline", "opener"), [("trend", "open_history"), ("whole", "open_visit")])
+def test_an_ungradable_job_is_told_of_each_of_its_images_and_of_no_prior(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, pipeline: str, opener: str
+) -> None:
+    second = volume(STUDY)
+    bench.archive.add(second)
+    compared(bench, "k")
+    record = bench.journal.job("k")
+    assert record is not None
+    own = next(i for i in bench.archive.study(bench.study).instances if i.uid == second.SOPInstanceUID)
+    sources = (*record.job.sources, Source(own.id, own.uid, own.digest))
+    bench.journal.add(replace(record.job, key="both", pipeline=pipeline, sources=sources))
+    monkeypatch.setattr(opening, opener, lambda *_: Ungradable("not analysed because it is a test"))
+    bench.analyst.run("both")
+    decided = {d.sources: d for _, d in bench.journal.decisions(STUDY)}
+    assert set(decided) == {(str(bench.source.SOPInstanceUID),), (str(second.SOPInstanceUID),)}
+    assert {(d.outcome, d.job) for d in decided.values()} == {(Outcome.UNGRADABLE, "both")}
+    assert decided[(str(second.SOPInstanceUID),)].series_uid == second.SeriesInstanceUID

@@ -10,6 +10,7 @@ import pytest
 from airouter.adapters.database import DatabaseJournal
 from airouter.domain.decision import Outcome
 from airouter.domain.job import Job
+from airouter.domain.route import Route
 from airouter.domain.study import Instance, Study
 from airouter.errors import ArchiveUnavailable, JournalUnavailable, NotInArchive, PixelDataError
 from airouter.ports import Change, JobRecord, StudyStamp
@@ -40,8 +41,10 @@ class ArchiveLog:
             raise ArchiveUnavailable("down")
         return iter([c for c in self.log if c.seq > since])
 
-    def studies(self, uid: str | None = None) -> Iterator[StudyStamp]:
-        return iter([StudyStamp(s, str(len(c))) for s, c in self.content.items() if uid in (None, f"1.{s}")])
+    def studies(self, uid: str | None = None, *, patient_of: str | None = None) -> Iterator[StudyStamp]:
+        """All studies are one patient's here."""
+        found = self.content if patient_of is None or patient_of in self.content else {}
+        return iter([StudyStamp(s, str(len(c))) for s, c in found.items() if uid in (None, f"1.{s}")])
 
     def study(self, id: str) -> Study:
         self.looks += 1
@@ -69,6 +72,8 @@ class House:
     journal: DatabaseJournal
     queue: Queue
     now: float = 1000.0
+    routes: tuple[Route, ...] = (ROUTE,)
+    rested: list[str] = field(default_factory=list)
 
     def intake(self) -> Intake:
         """A fresh one, as after a restart: it knows what journal and archive know."""
@@ -76,11 +81,12 @@ class House:
             self.archive,  # type: ignore[arg-type]
             self.journal,
             self.queue,  # type: ignore[arg-type]
-            Router((ROUTE,), lambda: {"quality": MODEL}),
+            Router(self.routes, lambda: {"quality": MODEL}),
             quiet_time=5,
             deadline=100,
             sweep_interval=60,
             clock=lambda: self.now,
+            rests=self.rested.append,
         )
 
 

@@ -1,5 +1,6 @@
 """A slide stays open while jobs wait for it; another version of it is another slide."""
 
+import datetime
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +12,21 @@ from airouter.adapters.database import DatabaseJournal
 from airouter.adapters.memory import MemoryArchive
 from airouter.domain.finding import Ungradable
 from airouter.domain.job import Discontinuation, Job, Source
-from airouter.domain.study import ANNOTATIONS
+from airouter.domain.priority import Priority, Verdict
+from airouter.domain.study import ANNOTATIONS, Modality
+from airouter.domain.summary import Sources
+from airouter.errors import NotInArchive
+from airouter.imaging.fundus import Fundus
 from airouter.imaging.memo import Memo
 from airouter.imaging.slide import Slide
+from airouter.imaging.visit import History, Visit
+from airouter.pipelines import Extent
+from airouter.ports import ResultRecord
 from airouter.services.opening import Opener
-from phantoms.dicom import slide_instances
+from phantoms.dicom import fundus_instance, slide_instances
 from tests.samples import job
 from tests.unit.test_imaging_annotations import LINES, drawn
+from tests.unit.test_routing_extents import pipeline
 
 STUDY = "1.2.826.0.1.78"
 
@@ -123,3 +132,83 @@ def test_what_failed_is_made_anew() -> None:
     with pytest.raises(ValueError, match="first"):
         memo.get("a", lambda: (_ for _ in ()).throw(ValueError("first")))
     assert memo.get("a", lambda: 1) == 1
+
+
+# -- more than one image ----------------------------------------------------------------------------------------------
+
+TODAY = datetime.datetime(2026, 1, 5, 9, 30, 0, tzinfo=datetime.UTC)
+
+
+class Album:
+    """Two photographs of today and one of last year, in a study of its own."""
+
+    def __init__(self, journal: DatabaseJournal) -> None:
+        self.archive, self.journal = MemoryArchive(), journal
+        self.opener = Opener(self.archive, journal)
+        self.now = [self.add(STUDY, TODAY), self.add(STUDY, TODAY + datetime.timedelta(minutes=1))]
+        self.old = [self.add("1.2.826.0.1.79", TODAY - datetime.timedelta(days=365), prior=True)]
+
+    def add(self, study: str, taken: datetime.datetime, *, prior: bool = False) -> Source:
+        ds = fundus_instance(np.full((8, 8, 3), 90, np.uint8), taken=taken, study_uid=study, patient_id="P")
+        id = self.archive.add(ds)
+        (study_id,) = {s.id for s in self.archive.studies(study)}
+        (kept,) = [i for i in self.archive.study(study_id).instances if i.id == id]
+        return Source(id, kept.uid, kept.digest, study_id if prior else "")
+
+    def open(self, name: str, *sources: Source, **changes: object) -> object:
+        (study_id,) = {s.id for s in self.archive.studies(STUDY)}
+        one = job(study_id=study_id, study_uid=STUDY, modality=Modality.OP, sources=sources, pipeline=name, **changes)
+        opened = self.opener.open(one, self.archive.study(study_id))
+        assert set(opened.headers) == {s.uid for s in sources}, "what a result may refer to"
+        return opened.images
+
+
+@pytest.fixture
+def album(journal: DatabaseJournal, monkeypatch: pytest.MonkeyPatch) -> Album:
+    known = {extent.value: pipeline(extent.value, extent) for extent in Extent}
+    monkeypatch.setattr("airouter.services.opening.PIPELINES", known)
+    return Album(journal)
+
+
+def test_one_image_is_opened_by_itself(album: Album) -> None:
+    found = album.open("image", album.now[0])
+    assert isinstance(found, Fundus) and found.instance_uid == album.now[0].uid
+
+
+def test_all_images_of_a_study_are_opened_as_a_visit(album: Album) -> None:
+    found = album.open("study", *reversed(album.now))
+    assert isinstance(found, Visit)
+    assert [i.instance_uid for i in found.images] == [s.uid for s in album.now]
+
+
+@pytest.mark.parametrize("extent", ["prior", "history"])
+def test_an_image_is_opened_with_its_priors_out_of_their_own_study(album: Album, extent: str) -> None:
+    found = album.open(extent, album.now[0], *album.old)
+    assert isinstance(found, History)
+    assert found.current.instance_uid == album.now[0].uid
+    assert [(p.image.instance_uid, p.study_uid) for p in found.priors] == [(album.old[0].uid, "1.2.826.0.1.79")]
+    alone = album.open(extent, album.now[0])
+    assert isinstance(alone, History) and alone.priors == ()
+
+
+def test_a_prior_that_is_gone_is_told(album: Album) -> None:
+    album.archive.add(
+        fundus_instance(np.full((8, 8, 3), 90, np.uint8), study_uid="1.2.826.0.1.79", patient_id="P")
+    )  # the study stays
+    album.archive.remove(album.old[0].id)
+    with pytest.raises(NotInArchive, match="earlier image"):
+        album.open("history", album.now[0], *album.old)
+    album.archive.delete_study(album.old[0].prior_study_id)
+    with pytest.raises(NotInArchive):
+        album.open("history", album.now[0], *album.old)
+
+
+def test_a_summary_opens_the_results_and_no_pixels(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = job(key="a" * 64, study_uid=STUDY, modality=Modality.OP, sources=tuple(album.now))
+    album.journal.add(other)
+    album.journal.complete(ResultRecord(other.key, STUDY, ({"key": "k"},), (), Verdict(Priority.HIGH, "why"), ()))
+    monkeypatch.setattr(album.archive, "frames", None)
+    found = album.open("results", *album.now, results=(other.key,))
+    assert isinstance(found, Sources)
+    (source,) = found.results
+    assert (source.job, source.findings, source.verdict.reason) == (other, ({"key": "k"},), "why")

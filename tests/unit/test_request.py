@@ -7,12 +7,16 @@ import pytest
 
 from airouter.adapters.database import DatabaseJournal
 from airouter.domain.job import Discontinuation, Job, JobState
+from airouter.domain.model import HeadKind
 from airouter.errors import RequestError
+from airouter.pipelines import Extent
 from airouter.services.request import Request, Requests
 from airouter.services.routing import Router
 from tests.headers import instance
 from tests.unit.test_intake import ArchiveLog
+from tests.unit.test_intake_priors import image
 from tests.unit.test_routing import MODEL, ROUTE
+from tests.unit.test_routing_extents import pipeline, route_to
 
 
 class Queue:
@@ -47,6 +51,7 @@ class Desk:
     def __init__(self, journal: DatabaseJournal) -> None:
         self.archive, self.journal, self.queue = ArchiveLog(), journal, Queue()
         self.deferred: list[Callable[[], None]] = []
+        self.ended: list[str] = []
         self.requests = Requests(
             self.archive,  # type: ignore[arg-type]
             journal,
@@ -54,6 +59,7 @@ class Desk:
             Router((ROUTE,), lambda: {"quality": MODEL}),
             self.deferred.append,
             at_once=1,
+            ended=self.ended.append,
         )
 
 
@@ -112,3 +118,69 @@ def test_a_defect_in_a_deferred_study_is_logged_without_its_text(
     assert "study 8" in caplog.text
     assert "ValueError" in caplog.text
     assert "Doe" not in caplog.text
+
+
+# -- pipelines without a model, priors, results -----------------------------------------------------------------------
+
+PIPELINES = {
+    "rules": pipeline("rules", Extent.HISTORY),
+    "summary": pipeline("summary", Extent.RESULTS, None),
+    "models": pipeline("models", Extent.IMAGE, head=HeadKind.SEGMENTATION),
+}
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("routing", "request"):
+        monkeypatch.setattr(f"airouter.services.{place}.PIPELINES", PIPELINES)
+
+
+@pytest.mark.usefixtures("known")
+def test_a_pipeline_without_a_model_is_asked_for_alone(desk: Desk) -> None:
+    desk.archive.arrive("7", image("7", 2026))
+    desk.archive.arrive("6", image("6", 2025))
+    answer = desk.requests.submit(Request(("7",), pipeline="rules"), "anna")
+    (record,) = desk.journal.jobs()
+    assert (record.job.key,) == answer.jobs
+    assert (record.job.pipeline, record.job.model) == ("rules", "rules")
+    assert [(s.uid, s.prior_study_id) for s in record.job.sources] == [("7.1", ""), ("6.1", "6")]
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize(
+    ("pipeline", "model", "why"),
+    [
+        ("rules", "quality", "needs no model"),
+        ("models", None, "given together"),
+        (None, "quality", "given together"),
+        ("unknown", None, "given together"),
+        ("summary", None, "by itself"),
+        ("summary", "quality", "needs no model"),
+    ],
+)
+def test_a_model_is_named_where_the_pipeline_needs_one_and_only_there(
+    desk: Desk, pipeline: str | None, model: str | None, why: str
+) -> None:
+    desk.archive.arrive("7", image("7", 2026))
+    with pytest.raises(RequestError, match=why):
+        desk.requests.submit(Request(("7",), pipeline=pipeline, model=model), "anna")
+    assert desk.journal.jobs() == []
+
+
+@pytest.mark.usefixtures("known")
+def test_a_route_to_a_summary_is_not_asked_for_either(desk: Desk) -> None:
+    desk.requests._router = Router((route_to("summary"), route_to("rules")), dict)
+    desk.archive.arrive("7", image("7", 2026))
+    with pytest.raises(RequestError, match="by itself"):
+        desk.requests.submit(Request(("7",), route="summary"), "anna")
+    assert len(desk.requests.submit(Request(("7",)), "anna").jobs) == 1
+
+
+def test_who_waits_for_jobs_to_end_is_told_of_one_that_was_canceled(desk: Desk) -> None:
+    desk.archive.arrive("7", instance("1"))
+    (key,) = desk.requests.submit(Request(("7",)), "anna").jobs
+    assert not desk.requests.cancel("unknown", "anna")
+    assert desk.ended == []
+    assert desk.requests.cancel(key, "anna")
+    assert not desk.requests.cancel(key, "anna")
+    assert desk.ended == [key]

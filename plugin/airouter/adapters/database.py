@@ -14,14 +14,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from airouter.adapters import embeddings, rescans, tables
+from airouter.adapters import embeddings, rescans, results, tables
 from airouter.adapters.rows import decision_content, decision_key, decision_of, job_content, job_of, record_of
 from airouter.domain.decision import Decision, Outcome
 from airouter.domain.job import Discontinuation, Job, JobState, Progress
-from airouter.domain.priority import Priority, Verdict, most_urgent
+from airouter.domain.picture import Chart
 from airouter.domain.rescan import RescanEntry, RescanState
 from airouter.errors import JobCanceled, JournalError, JournalUnavailable
-from airouter.ports import JobRecord, ResultRecord, StoredEmbedding, StoredEvidence, WorklistEntry
+from airouter.ports import JobRecord, ResultRecord, StoredEmbedding, WorklistEntry
 
 _BUSY_SECONDS: Final = 30
 _ENDED: Final = (JobState.COMPLETED, JobState.CANCELED)
@@ -78,7 +78,8 @@ class DatabaseJournal:
         t = tables.decision
         made = _now()
         # What was waited for has more sources now, or none of the routes' names: it does not replace itself.
-        decided = {d.series_uid for d in decisions if d.outcome is not Outcome.WAITING}
+        # What a job came to says nothing of what is waited for now.
+        decided = {d.series_uid for d in decisions if d.outcome not in (Outcome.WAITING, Outcome.UNGRADABLE)}
         with self._write() as db:
             db.execute(t.delete().where(t.c.waiting.in_(sorted(decided))))
             for decision in decisions:
@@ -183,32 +184,12 @@ class DatabaseJournal:
             t = tables.job
             done = t.update().where(t.c.key == result.job).values(state=JobState.COMPLETED, ended=now, reason=reason)
             job = job_of(db.execute(done.returning(t.c.content)).scalar_one())
-            row = {
-                "job": result.job,
-                "study_uid": result.study_uid,
-                "findings": [dict(finding) for finding in result.findings],
-                "not_analysed": [dict(entry) for entry in result.not_analysed],
-                "priority": result.verdict.priority,
-                "reason": result.verdict.reason,
-            }
-            db.execute(self._insert(tables.result).values(row))
-            for item in result.evidence:
-                kept = {
-                    "uid": item.uid,
-                    "job": result.job,
-                    "role": item.role,
-                    "sop_class": item.sop_class,
-                    "series_uid": item.series_uid,
-                    "instance": item.instance,
-                }
-                db.execute(
-                    self._insert(tables.evidence).values(kept).on_conflict_do_update(index_elements=["uid"], set_=kept)
-                )
+            results.keep(db, self._insert, result)
             if result.embedding is not None:
                 embeddings.keep(db, job, result.embedding, now)
             if result.fitness is not None:
                 rescans.keep(db, job, result.fitness, now)
-            self._prioritise(db, result.study_uid, job.study_id, now)
+            results.prioritise(db, self._insert, result.study_uid, job.study_id, now)
 
     def cancel(self, key: str, why: Discontinuation, reason: str) -> None:
         t = tables.job
@@ -230,40 +211,16 @@ class DatabaseJournal:
     # -- results ------------------------------------------------------------------------------------------------------
 
     def results(self, study_uid: str) -> list[ResultRecord]:
-        t, e = tables.result, tables.evidence
         with self._read() as db:
-            rows = db.execute(sa.select(t).where(t.c.study_uid == study_uid).order_by(t.c.id)).mappings().all()
-            keys = [row["job"] for row in rows]
-            written: dict[str, list[StoredEvidence]] = {key: [] for key in keys}
-            for item in db.execute(sa.select(e).where(e.c.job.in_(keys)).order_by(e.c.id)).mappings():
-                written[item["job"]].append(
-                    StoredEvidence(item["role"], item["sop_class"], item["uid"], item["series_uid"], item["instance"])
-                )
-        return [
-            ResultRecord(
-                job=row["job"],
-                study_uid=row["study_uid"],
-                findings=tuple(row["findings"]),
-                evidence=tuple(written[row["job"]]),
-                verdict=Verdict(Priority(row["priority"]), row["reason"]),
-                not_analysed=tuple(row["not_analysed"]),
-            )
-            for row in rows
-        ]
+            return results.of_study(db, study_uid)
+
+    def charts(self, job: str) -> tuple[Chart, ...]:
+        with self._read() as db:
+            return results.charts(db, job)
 
     def worklist(self, limit: int = 100) -> list[WorklistEntry]:
-        t = tables.worklist
-        query = sa.select(t).order_by(t.c.rank, t.c.id).limit(_limit(limit))
         with self._read() as db:
-            return [
-                WorklistEntry(
-                    row["study_uid"],
-                    row["study_id"],
-                    Verdict(Priority(row["priority"]), row["reason"]),
-                    row["updated"],
-                )
-                for row in db.execute(query).mappings()
-            ]
+            return results.worklist(db, _limit(limit))
 
     def ours(self, uids: Sequence[str]) -> set[str]:
         found: set[str] = set()
@@ -341,7 +298,10 @@ class DatabaseJournal:
             tables.metadata.create_all(db)
             if version is None:
                 db.execute(self._insert(tables.schema).values(version=tables.SCHEMA))
-            elif version < tables.SCHEMA:  # up to now versions differ by tables alone, which stand there by now
+            elif version < tables.SCHEMA:  # what later versions added: tables, which stand there by now, and columns
+                for column in tables.LATER:
+                    if column.name not in {c["name"] for c in sa.inspect(db).get_columns(column.table.name)}:
+                        db.execute(sa.text(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} TEXT"))
                 db.execute(tables.schema.update().values(version=tables.SCHEMA))
 
     @property
@@ -362,23 +322,6 @@ class DatabaseJournal:
         if row.state == JobState.CANCELED:
             raise JobCanceled(f"job {key} was canceled: {row.reason}")
         return JobState(row.state)
-
-    def _prioritise(self, db: sa.Connection, study_uid: str, study_id: str, now: str) -> None:
-        t = tables.result
-        rows = db.execute(sa.select(t.c.priority, t.c.reason).where(t.c.study_uid == study_uid).order_by(t.c.id))
-        verdict = most_urgent([Verdict(Priority(row.priority), row.reason) for row in rows])
-        if verdict is None:
-            return
-        row = {
-            "study_uid": study_uid,
-            "study_id": study_id,
-            "priority": verdict.priority,
-            "rank": verdict.priority.rank,
-            "reason": verdict.reason,
-            "updated": now,
-        }
-        kept = self._insert(tables.worklist).values(row)
-        db.execute(kept.on_conflict_do_update(index_elements=["study_uid"], set_=row))
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[sa.Connection]:

@@ -23,6 +23,7 @@ class _Stored:
     """One object as its Part 10 bytes, and what is worth computing once."""
 
     part10: bytes = field(repr=False)
+    patient: str
     study: str
     instance: Instance
     index: FrameIndex | None = None
@@ -66,7 +67,7 @@ class MemoryArchive:
             attributes=attributes(header),
         )
         with self._lock:
-            self._stored[id] = _Stored(part10, study_id, instance)
+            self._stored[id] = _Stored(part10, patient, study_id, instance)
             self._changes.append((Change(len(self._changes) + 1, study_id), id))
         return id
 
@@ -126,10 +127,16 @@ class MemoryArchive:
             page = [change for change, id in self._changes[max(0, since) :] if id in self._stored]
         yield from page
 
-    def studies(self, uid: str | None = None) -> Iterator[StudyStamp]:
+    def studies(self, uid: str | None = None, *, patient_of: str | None = None) -> Iterator[StudyStamp]:
         self._check()
         with self._lock:
-            found = {s.study: 0 for s in self._stored.values() if uid is None or s.instance.study_uid == uid}
+            patients = {s.study: s.patient for s in self._stored.values()}
+            found = {
+                s.study: 0
+                for s in self._stored.values()
+                if (uid is None or s.instance.study_uid == uid)
+                and (patient_of is None or s.patient == patients.get(patient_of))
+            }
             for change, _ in self._changes:
                 if change.study in found:
                     found[change.study] = change.seq

@@ -33,7 +33,7 @@ from airouter.imaging.groups import read_header
 from airouter.ports import Change, StudyStamp
 
 # Orthanc's user-defined metadata are numbers from 1024 on; names would need UserMetadata in orthanc.json.
-METADATA: Final[Mapping[str, int]] = {"priority": 4201, "reason": 4202, "rescan": 4203}
+METADATA: Final[Mapping[str, int]] = {"priority": 4201, "reason": 4202, "rescan": 4203, "reading": 4204}
 # Labels of the study list, one of them per study (Orthanc 1.12.0 and later).
 LABELS: Final = {"STAT": "ai-stat", "HIGH": "ai-high", "ROUTINE": "ai-routine", "LOW": "ai-low"}
 # Beside those, of a study with a slide that must be scanned again.
@@ -162,7 +162,10 @@ class OrthancArchive:
             if page["Done"] or not page["Changes"]:
                 return
 
-    def studies(self, uid: str | None = None) -> Iterator[StudyStamp]:
+    def studies(self, uid: str | None = None, *, patient_of: str | None = None) -> Iterator[StudyStamp]:
+        if patient_of is not None:
+            yield from (stamp for stamp, found in self._of_patient(patient_of) if uid in (None, found))
+            return
         if uid is not None:
             query = {"Level": "Study", "Query": {"StudyInstanceUID": uid}, "Expand": True}
             found = self._rest.send("POST", "/tools/find", content=json.dumps(query).encode()).json()
@@ -178,6 +181,16 @@ class OrthancArchive:
             at += len(page)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _of_patient(self, study: str) -> Iterator[tuple[StudyStamp, str]]:
+        """Stamp and UID of every study of a study's patient; Orthanc tells patients by Patient ID alone."""
+        try:
+            patient = str(self._rest.json(f"/studies/{quote(study)}")["ParentPatient"])
+            found = self._rest.json(f"/patients/{quote(patient)}/studies", {"expand": ""})
+        except NotInArchive:
+            return
+        for each in found:
+            yield _stamp(each), str(each["MainDicomTags"].get("StudyInstanceUID", ""))
 
     def _instance(self, id: str, uuid: str) -> Instance:
         known = self._instances.get((id, uuid)) if uuid else None

@@ -42,6 +42,7 @@ def job_of(content: Mapping[str, Any]) -> Job:
     fields["companions"] = {
         role: ModelReference(**each) for role, each in fields.get("companions", {}).items()
     }  # none in a row of an earlier version
+    fields["results"] = tuple(fields.get("results", ()))
     return Job(**fields)
 
 

@@ -46,6 +46,18 @@ class OrthancSight:
             str(found["ParentPatient"]) if known else None,
         )
 
+    def file(self, instance: str, headers: Mapping[str, str], most: int) -> bytes | int | None:
+        """services.quality.Files: the size is asked first, for Orthanc reads a whole file to answer with it."""
+        own = {name: value for name, value in headers.items() if name.lower() in self._passed_on}
+        path = f"/instances/{quote(instance, safe='')}"
+        size = self._rest.send("GET", f"{path}/attachments/dicom/size", headers=own, accept=_MAY_NOT)
+        if size.status_code in _MAY_NOT:
+            return None
+        if (count := int(size.text)) > most:
+            return count
+        answer = self._rest.send("GET", f"{path}/file", headers=own, accept=_MAY_NOT)
+        return None if answer.status_code in _MAY_NOT else answer.content
+
     def _ask(self, path: str, own: Mapping[str, str]) -> Any:
         answer = self._rest.send("GET", path, headers=own, accept=_MAY_NOT)
         return None if answer.status_code in _MAY_NOT else answer.json()

@@ -5,7 +5,8 @@ from typing import Final
 import sqlalchemy as sa
 
 # Goes up with every change of a table that an older router cannot read; `database.migrate` learns the way there.
-SCHEMA: Final = 2  # 2: the table `rescan`, which an older router would leave behind the results
+# 2: the table `rescan`, which an older router would leave behind the results. 3: `chart`, and the column `reading`.
+SCHEMA: Final = 3
 
 metadata: Final = sa.MetaData()
 
@@ -65,6 +66,16 @@ result: Final = sa.Table(
     sa.Column("not_analysed", sa.JSON, nullable=False),
     sa.Column("priority", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reading", sa.Text),  # the bucket that the result asks for
+)
+
+chart: Final = sa.Table(
+    "chart",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("job", sa.String(64), sa.ForeignKey("job.key"), nullable=False, index=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
 )
 
 evidence: Final = sa.Table(
@@ -125,6 +136,7 @@ worklist: Final = sa.Table(
     sa.Column("priority", sa.Text, nullable=False),
     sa.Column("rank", sa.Integer, nullable=False, index=True),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reading", sa.Text),
     sa.Column("updated", sa.Text, nullable=False),
 )
 
@@ -134,3 +146,6 @@ settled: Final = sa.Table(
     sa.Column("study_id", sa.String(64), primary_key=True),
     sa.Column("digest", sa.Text, nullable=False),
 )
+
+# Columns that came later than their table: text, and empty in the rows that stood there.
+LATER: Final = (result.c.reading, worklist.c.reading)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airouter.domain.code import Code
+from airouter.domain.picture import Chart, Picture, Registration, ThicknessMap
 from airouter.domain.priority import Verdict
 from airouter.domain.rescan import Fitness
 from airouter.domain.study import Laterality
@@ -55,11 +56,23 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The finding of an earlier job that something was inferred from: its report, and its Tracking UID in there."""
+
+    label: str
+    sop_class: str
+    uid: str
+    series_uid: str
+    study_uid: str
+    tracking_uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One measurement group of the report. `label` names it for people and must not contain parentheses.
 
     `key` is unique within the result and stable between runs: tracking UIDs are derived from it. `method`: how its
-    numbers are defined and made (Measurement Method).
+    numbers are defined and made (Measurement Method). `origins`: the findings of other jobs it was inferred from.
     """
 
     key: str
@@ -72,6 +85,7 @@ class Finding:
     evaluations: tuple[Evaluation, ...] = ()
     comment: str | None = None
     method: Code | None = None
+    origins: tuple[Origin, ...] = ()
 
     def __post_init__(self) -> None:
         if "(" in self.label or ")" in self.label:
@@ -219,3 +233,7 @@ class Result:
     execution_provider: str = ""
     embedding: Embedding | None = None
     fitness: Fitness | None = None
+    pictures: tuple[Picture, ...] = ()
+    thickness_maps: tuple[ThicknessMap, ...] = ()
+    registrations: tuple[Registration, ...] = ()
+    charts: tuple[Chart, ...] = ()

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -36,11 +36,15 @@ class Discontinuation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One input of a job: archive identifier, SOP Instance UID and the checksum of the stored file."""
+    """One input of a job: archive identifier, SOP Instance UID and the checksum of the stored file.
+
+    `prior_study_id`: the archive's identifier of the study where a prior lies, empty for the images the job is about.
+    """
 
     id: str
     uid: str
     digest: str
+    prior_study_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Job:
     """Everything that decides the result, and nothing else; `key` is its digest.
 
     `model_contract` as airouter.domain.model.contract; empty of a job that an earlier version made. `companions`: the
-    further models by their role in the pipeline.
+    further models by their role in the pipeline. `results`: keys of the jobs whose results it reads.
     """
 
     key: str
@@ -81,6 +85,7 @@ class Job:
     priority: Priority = Priority.ROUTINE
     model_contract: str = ""
     companions: Mapping[str, ModelReference] = field(default_factory=dict)
+    results: tuple[str, ...] = ()
 
     def uid(self, role: str) -> str:
         """Deterministic UID of one output of this job: the same job and role always give the same UID.
@@ -98,11 +103,12 @@ def job_key(
     model: Model,
     parameters: Mapping[str, Scalar],
     companions: Mapping[str, Model] | None = None,
+    results: Sequence[str] = (),
 ) -> str:
     """SHA-256 (hex) over sources with their file checksums, weights, their contract, parameters and pipeline version.
 
-    Independent of the order in which instances arrived; different as soon as one stored byte differs. Companions take
-    part where there are any.
+    Independent of the order in which instances arrived; different as soon as one stored byte differs. Companions,
+    priors and results of other jobs take part where there are any.
     """
     content: dict[str, Any] = {
         "sources": sorted([i.uid, i.digest] for i in images.instances),
@@ -110,6 +116,10 @@ def job_key(
         "model": [model.sha256, contract(model)],
         "parameters": dict(sorted(parameters.items())),
     }
+    if images.priors:
+        content["priors"] = sorted([p.instance.uid, p.instance.digest] for p in images.priors)
+    if results:
+        content["results"] = sorted(results)
     if companions:
         content["companions"] = {role: [each.sha256, contract(each)] for role, each in companions.items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

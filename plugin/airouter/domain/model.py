@@ -23,6 +23,7 @@ class HeadKind(StrEnum):
     SEGMENTATION = "segmentation"
     REGRESSION = "regression"
     EMBEDDING = "embedding"
+    RULES = "rules"  # no model at all: arithmetic of the router itself; no manifest may say this
 
 
 class Fit(StrEnum):
@@ -154,3 +155,20 @@ def _said(value: Any) -> Any:
     if is_dataclass(value):
         return {f.name: _said(given) for f in fields(value) if (given := getattr(value, f.name)) != f.default}
     return [_said(each) for each in value] if isinstance(value, tuple) else value
+
+
+def rules(pipeline: str, version: str, modality: Modality) -> Model:
+    """What stands in a model's place where a pipeline needs none: its own name and version, and their digest."""
+    return Model(
+        name=pipeline,
+        version=version,
+        title=f"Rules of {pipeline}",
+        manufacturer="Orthanc AI Router project",
+        licence="AGPL-3.0-or-later",
+        intended_use="research",
+        description="Arithmetic on what the objects carry; no model.",
+        sha256=hashlib.sha256(f"{pipeline} {version}".encode()).hexdigest(),
+        reads=Reads(modality),
+        input=ModelInput("", "", 0, "", (0, 0)),
+        head=Head(HeadKind.RULES, ""),
+    )

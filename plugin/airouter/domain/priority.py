@@ -1,6 +1,6 @@
 """Reading priority of a study and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -18,14 +18,34 @@ class Priority(StrEnum):
         return list(Priority).index(self) + 1
 
 
+class Reading(StrEnum):
+    """Which bucket of the worklist a study is read from."""
+
+    FULL = "Full reading"
+    REVIEW_AND_RELEASE = "Review & Release"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A priority never stands without its reason."""
+    """A priority never stands without its reason. `reading`: the bucket a result asks for, None where it does not."""
 
     priority: Priority
     reason: str
+    reading: Reading | None = None
 
 
 def most_urgent(verdicts: list[Verdict]) -> Verdict | None:
-    """The verdict that decides the study; the first of equals, None where there is none."""
-    return min(verdicts, key=lambda v: v.priority.rank, default=None)
+    """The verdict that decides the study: the most urgent, the first of equals, None where there is none.
+
+    Its bucket is that of all results together: Review & Release only where one asks for it, none asks for a full
+    reading, and nothing is urgent.
+    """
+    decides = min(verdicts, key=lambda v: v.priority.rank, default=None)
+    return replace(decides, reading=_reading(verdicts, decides.priority)) if decides is not None else None
+
+
+def _reading(verdicts: list[Verdict], most: Priority) -> Reading | None:
+    asked = {v.reading for v in verdicts} - {None}
+    if asked and (Reading.FULL in asked or most.rank < Priority.ROUTINE.rank):
+        return Reading.FULL
+    return Reading.REVIEW_AND_RELEASE if asked else None

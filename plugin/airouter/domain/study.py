@@ -26,6 +26,15 @@ SOURCE_SOP_CLASSES: Mapping[str, Modality] = {
 }
 
 
+# Images of the eye that are known and not analysed, with the reason that is stored (PS3.4 Annex B.5).
+REFUSED_SOP_CLASSES: Mapping[str, str] = {
+    "1.2.840.10008.5.1.4.1.1.77.1.5.5": "a wide-field photograph: the models are for fields of up to 60 degrees",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.6": "a wide-field photograph: the models are for fields of up to 60 degrees",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.7": "an en face image: B-scans are needed",
+    "1.2.840.10008.5.1.4.1.1.77.1.5.8": "an OCT angiography volume: a structural OCT is needed",
+}
+
+
 # Microscopy Bulk Simple Annotations Storage: what a person or another system drew on a slide. Never analysed by itself.
 ANNOTATIONS: str = "1.2.840.10008.5.1.4.1.1.91.1"
 
@@ -82,10 +91,19 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class Prior:
+    """An image that was taken before. `study_id`: the archive's own identifier of the study it lies in."""
+
+    study_id: str
+    instance: Instance
+
+
+@dataclass(frozen=True, slots=True)
 class ImageSet:
     """What one job may read: a slide (every level of one series), or one OP, OPT or OPV instance.
 
-    `annotations`: what was drawn on a slide, for pipelines that read it.
+    `annotations`: what was drawn on a slide, for pipelines that read it. `priors`: earlier images of the same patient,
+    in their own studies, for pipelines that compare.
     """
 
     modality: Modality
@@ -94,6 +112,7 @@ class ImageSet:
     series_uid: str
     instances: tuple[Instance, ...]
     annotations: tuple[Instance, ...] = ()
+    priors: tuple[Prior, ...] = ()
 
     @property
     def uids(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Final
 
 import numpy as np
@@ -9,10 +10,21 @@ from numpy.typing import NDArray
 
 from airouter.domain.finding import Result, Ungradable
 from airouter.domain.job import Job
-from airouter.domain.model import Fit, HeadKind, Model, Scalar
+from airouter.domain.model import Fit, HeadKind, Model, Scalar, rules
 from airouter.domain.study import Modality
 from airouter.errors import ConfigurationError
 from airouter.ports import Predictor, ProgressSink
+
+
+class Extent(StrEnum):
+    """How much one job of a pipeline reads, and so what its `run` gets as `images`."""
+
+    IMAGE = "image"  # one image set: Slide, Fundus, OctVolume, VisualField
+    STUDY = "study"  # every image of the modality in the study: imaging.visit.Visit
+    PRIOR = "prior"  # one image, and those of the same eye in the latest earlier study that has any: History
+    HISTORY = "history"  # one image, and every earlier one of the same eye: imaging.visit.History
+    RESULTS = "results"  # what other jobs found: domain.summary.Sources
+
 
 WHOLE_IMAGE: Final = (Fit.STRETCH, Fit.LETTERBOX, Fit.PAD)
 
@@ -87,9 +99,22 @@ def companion(predict: Predictor, role: str) -> Predictor | None:
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """The Predictor of a job without a model: it says what the rules are and predicts nothing."""
+
+    model: Model
+    provider: str = "none"
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        raise NotImplementedError(f"{self.model.name} has no model to run")
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """One task. `head`, `classes` and one of `fits` are what its model must have; `parameters` is all one can set.
 
+    `head` None: it needs no model, and a route names none. `modality` None: it reads results, not images. `extent`: how
+    much one job reads.
     `companions`: the further models that a route may name, or must. `annotations`: whether what people drew on the
     images takes part. `evidence`: whether its results become DICOM. `misfit` is asked last, with parameters that are
     known and in range.
@@ -97,8 +122,8 @@ class Pipeline:
 
     name: str
     version: str
-    modality: Modality
-    head: HeadKind
+    modality: Modality | None
+    head: HeadKind | None
     classes: tuple[str, ...]
     run: Run
     parameters: tuple[Parameter, ...] = ()
@@ -107,6 +132,11 @@ class Pipeline:
     companions: tuple[Companion, ...] = ()
     annotations: bool = False
     evidence: bool = True
+    extent: Extent = Extent.IMAGE
+
+    def rules(self, modality: Modality) -> Model:
+        """What stands in the model's place where it needs none."""
+        return rules(self.name, self.version, modality)
 
     def companion(self, role: str) -> Companion | None:
         """What is asked of the companion of a role, None where the pipeline knows no such role."""

@@ -17,10 +17,10 @@ from airouter.domain.finding import Finding, Result, Ungradable
 from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Progress
 from airouter.domain.model import contract
 from airouter.domain.priority import Priority, Verdict
-from airouter.domain.study import Study
+from airouter.domain.study import Modality, Study
 from airouter.errors import JobCanceled, JobOutdated, NotInArchive, RouterError
 from airouter.evidence.write import Written, write
-from airouter.pipelines import PIPELINES, WithCompanions
+from airouter.pipelines import PIPELINES, Pipeline, Rules, WithCompanions
 from airouter.ports import Archive, Journal, Predictor, ResultRecord, StoredEvidence
 from airouter.services.opening import Opener
 from airouter.services.rescans import announce
@@ -95,7 +95,7 @@ class Analyst:
         pipeline = PIPELINES.get(job.pipeline)
         if pipeline is None or pipeline.version != job.pipeline_version:
             raise JobOutdated(f"pipeline {job.pipeline} {job.pipeline_version} is no longer installed")
-        predictor = self._loaded(job)
+        predictor = self._loaded(job, pipeline)
         self._journal.start(job.key, predictor.provider)
         with self._phase(job, "open"):
             opened = self._opener.open(job, study)
@@ -107,13 +107,14 @@ class Analyst:
             with self._phase(job, "analyse"):
                 outcome = pipeline.run(job, opened.images, predictor, sink)
         if isinstance(outcome, Ungradable):
-            self._ungradable(job, outcome)
+            self._ungradable(job, study, outcome)
             return
         self._publish(job, predictor, outcome, opened.headers)
 
-    def _loaded(self, job: Job) -> WithCompanions:
+    def _loaded(self, job: Job, pipeline: Pipeline) -> WithCompanions:
         """The job's model and companions. Raises JobOutdated where one is no longer what the job was made for."""
-        main = self._predictor(job.model)
+        needs_model = pipeline.head is not None
+        main = self._predictor(job.model) if needs_model else Rules(pipeline.rules(job.modality))
         if main.model.sha256 != job.model_sha256 or job.model_contract not in ("", contract(main.model)):
             raise JobOutdated(f"model {job.model} is no longer the one this job was made for")
         companions = {role: self._predictor(each.name) for role, each in job.companions.items()}
@@ -130,28 +131,36 @@ class Analyst:
         self._took(job.pipeline, name, time.perf_counter() - start)
 
     def _check_sources(self, job: Job, study: Study) -> None:
-        digests = {i.uid: i.digest for i in study.instances}
+        studies = {"": study}
         for source in job.sources:
+            where = source.prior_study_id
+            if where not in studies:
+                studies[where] = self._archive.study(where)
+            digests = {i.uid: i.digest for i in studies[where].instances}
             if source.uid not in digests:
                 raise NotInArchive(f"source instance of job {job.key[:12]} is gone")
             if digests[source.uid] != source.digest:
                 # The intake has seen, or will see, the new bytes and makes a new job of them.
                 raise NotInArchive(f"source instance of job {job.key[:12]} was replaced")
 
-    def _ungradable(self, job: Job, outcome: Ungradable) -> None:
+    def _ungradable(self, job: Job, study: Study, outcome: Ungradable) -> None:
+        series = {i.uid: i.series_uid for i in study.instances}
+        own = tuple(s.uid for s in job.sources if not s.prior_study_id)
         self._journal.decide(
             [
                 Decision(
                     study_uid=job.study_uid,
-                    series_uid=job.series_uid,
+                    series_uid=series[about[0]],
                     modality=job.modality,
-                    sources=tuple(s.uid for s in job.sources),
+                    sources=about,
                     route=job.route,
                     revision="",
                     outcome=Outcome.UNGRADABLE,
                     reason=outcome.reason,
                     job=job.key,
                 )
+                # As routing decided: a slide as a whole, images of the eye one by one.
+                for about in ([own] if job.modality is Modality.SM else [(uid,) for uid in own])
             ]
         )
         verdict = Verdict(Priority.ROUTINE, f"{job.pipeline}: {outcome.reason}")
@@ -191,6 +200,7 @@ class Analyst:
                 not_analysed=tuple({"quantity": n.quantity, "reason": n.reason} for n in result.not_analysed),
                 embedding=result.embedding,
                 fitness=result.fitness,
+                charts=result.charts,
             )
             self._check_sources(job, self._archive.study(job.study_id))
             self._complete(job, record)
@@ -254,4 +264,8 @@ def finding_values(finding: Finding) -> dict[str, Any]:
             else None
         ),
         "comment": finding.comment,
+        "origins": [
+            {"label": o.label, "report": o.uid, "study": o.study_uid, "tracking_uid": o.tracking_uid}
+            for o in finding.origins
+        ],
     }

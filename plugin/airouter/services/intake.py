@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from airouter.domain.completeness import SETTLING_TIME
@@ -17,6 +18,7 @@ from airouter.domain.job import JobState
 from airouter.errors import NotInArchive, RouterError, place
 from airouter.pipelines.parallel import yield_to_archive
 from airouter.ports import Archive, JobQueue, Journal, StudyStamp
+from airouter.services.priors import priors_of
 from airouter.services.routing import Router
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,7 @@ class _Pending:
     judged: tuple[float, bool, bool, bool] | None = None  # `last`, settled, quiet and final when it was routed last
     failures: int = 0
     not_before: float = 0.0  # after a failure
+    arrived: bool = True  # something came; False: it is looked at again because a prior of its images came
 
 
 @dataclass(slots=True)
@@ -62,10 +65,14 @@ class _Pace:
     next_look: float = 0.0
     pause: float = 0.0
     touched: float = 0.0  # the latest arrival that a look has seen
+    images: frozenset[tuple[str, str]] | None = None  # UIDs and checksums, when later studies were told of them last
 
 
 class Intake:
-    """Turns changes into jobs. `run` is the loop of one thread; `step` is one turn of it, for tests and tools."""
+    """Turns changes into jobs. `run` is the loop of one thread; `step` is one turn of it, for tests and tools.
+
+    `rests` is told the identifier of a study for which nothing more has to be done.
+    """
 
     def __init__(
         self,
@@ -78,7 +85,9 @@ class Intake:
         deadline: float,
         sweep_interval: float,
         clock: Callable[[], float] = time.monotonic,
+        rests: Callable[[str], None] = lambda study_id: None,
     ) -> None:
+        self._rests = rests
         self._archive = archive
         self._journal = journal
         self._queue = queue
@@ -89,6 +98,7 @@ class Intake:
         self._clock = clock
         self._pending: dict[str, _Pending] = {}
         self._paces: dict[str, _Pace] = {}
+        self._later: dict[str, None] = {}  # studies to look at again: a prior of theirs has come
         self._queued: dict[str, None] = {}  # keys in the order in which they were put into the queue by this process
         self._seen = journal.cursor()
         self._reached = self._seen  # what the journal's cursor is known to be
@@ -165,6 +175,10 @@ class Intake:
                 continue
             if self._consider_safely(study_id, pending, now):
                 del self._pending[study_id]
+        for later in self._later:
+            if later not in self._pending:
+                self._pending[later] = _Pending(self._seen + 1, now, now, arrived=False)
+        self._later.clear()
         self._advance()
         if more:
             return 0.0
@@ -185,7 +199,7 @@ class Intake:
         if pending is None:
             self._pending[study_id] = _Pending(seq, now, now)
         else:
-            pending.last = now
+            pending.last, pending.arrived = now, True
 
     def _sweep_on(self, sweep: Iterator[StudyStamp], now: float) -> bool:
         """Compare some further studies with what is settled; whether there are more."""
@@ -247,7 +261,8 @@ class Intake:
             self._paces.pop(study_id, None)
             return True
         ours = self._journal.ours([i.uid for i in study.instances])
-        routed = self._router.route(study, ours=ours, quiet=quiet, settled=settled, final=final)
+        priors = partial(priors_of, self._archive, self._journal, study)
+        routed = self._router.route(study, ours=ours, quiet=quiet, settled=settled, final=final, priors=priors)
         self._journal.decide(routed.decisions)
         for job in routed.jobs:
             if self._journal.add(job):
@@ -260,6 +275,14 @@ class Intake:
         if routed.waiting:
             pending.judged = situation
             return False
+        pace = self._paces[study_id]
+        images = frozenset((i.uid, i.digest) for i in study.instances if i.modality is not None and i.uid not in ours)
+        if pending.arrived and pace.images != images:  # not for our own results, which arrive as well
+            for later in routed.later:  # what came is a prior of theirs: unsettled first, so that a crash loses nothing
+                self._journal.settle(later, "")
+                self._later.setdefault(later, None)
+            pace.images = images
+        self._rests(study_id)
         if stamp is not None:
             self._journal.settle(study_id, stamp)
         return True

@@ -8,7 +8,7 @@ from airouter import config
 from airouter.config import SECTION, RouteSettings, Settings
 from airouter.domain.model import Model
 from airouter.domain.route import explain, matches
-from airouter.domain.study import Attribute
+from airouter.domain.study import Attribute, Modality
 from airouter.errors import ConfigurationError
 from airouter.pipelines import PIPELINES, Pipeline, companions_problem, problem
 from airouter.pipelines.pipeline import unusable
@@ -64,17 +64,22 @@ def route_problems(settings: Settings, models: Mapping[str, Model | None]) -> li
         if pipeline is None:
             known = ", ".join(sorted(PIPELINES))
             found.append(ConfigurationError(f"{path}.Pipeline", f"there is no {route.pipeline!r}; there are {known}"))
-        if route.model not in models:
+        needs_model = pipeline is None or pipeline.head is not None
+        if pipeline is not None and not needs_model and route.model:
+            found.append(ConfigurationError(f"{path}.Model", f"pipeline {pipeline.name} needs no model"))
+        if needs_model and route.model not in models:
             known = ", ".join(sorted(models)) or "none"
-            found.append(ConfigurationError(f"{path}.Model", f"there is no {route.model!r}; there are {known}"))
-        model = models.get(route.model)
+            missing = f"there is no {route.model!r}" if route.model else f"pipeline {route.pipeline} needs one"
+            found.append(ConfigurationError(f"{path}.Model", f"{missing}; there are {known}"))
+        model = models.get(route.model) if needs_model else None
         if pipeline is None:
             continue
         # A header of another modality never gets there: the SOP class decides, and Modality must agree with it.
         said = replace(compiled[n], conditions=tuple(c for c in compiled[n].conditions if c.path == ("Modality",)))
-        clauses = explain(said, {"Modality": Attribute("CS", (pipeline.modality.value,))})
-        if clauses and not matches(clauses):
-            reason = f"impossible: pipeline {pipeline.name} reads {pipeline.modality}"
+        reads = [pipeline.modality] if pipeline.modality is not None else [m for m in Modality if m is not Modality.SM]
+        clauses = [explain(said, {"Modality": Attribute("CS", (modality.value,))}) for modality in reads]
+        if said.conditions and not any(matches(each) for each in clauses):
+            reason = f"impossible: pipeline {pipeline.name} reads {pipeline.modality or 'results on images of the eye'}"
             found.append(ConfigurationError(f"{path}.Match.Modality", reason))
         if wrong := unusable(pipeline.parameters, route.parameters):
             found.append(ConfigurationError(f"{path}.Parameters", wrong))

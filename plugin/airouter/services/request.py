@@ -10,10 +10,13 @@ from airouter.domain.job import Discontinuation, Job, JobState
 from airouter.domain.priority import Priority
 from airouter.domain.route import Condition, Route
 from airouter.errors import NotInArchive, RequestError, RouterError, place
+from airouter.pipelines import PIPELINES, Extent
 from airouter.ports import Archive, JobQueue, Journal
+from airouter.services.priors import priors_of
 from airouter.services.routing import Routed, Router
 
 log = logging.getLogger(__name__)
+_BY_ITSELF = "reads results: it follows the jobs of a visit by itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Requests:
     """Explicit requests and cancellations by a user.
 
     The first `at_once` studies of a request are routed before it is answered, the others by `defer` on another thread.
+    `ended` is told the key of a job that was canceled.
     """
 
     def __init__(
@@ -63,7 +67,9 @@ class Requests:
         defer: Callable[[Callable[[], None]], None],
         *,
         at_once: int = 50,
+        ended: Callable[[str], None] = lambda key: None,
     ) -> None:
+        self._ended = ended
         self._defer = defer
         self._at_once = at_once
         self._archive = archive
@@ -111,7 +117,8 @@ class Requests:
         except NotInArchive:
             return None
         ours = self._journal.ours([i.uid for i in study.instances])
-        routed = router.route(study, quiet=True, ours=ours, final=True)
+        priors = partial(priors_of, self._archive, self._journal, study)
+        routed = router.route(study, quiet=True, ours=ours, final=True, priors=priors)
         self._journal.decide(routed.decisions)
         for routed_job in routed.jobs:
             job = replace(routed_job, priority=request.priority or routed_job.priority)
@@ -139,6 +146,7 @@ class Requests:
         if record is not None and record.state is JobState.COMPLETED:  # it was faster
             return False
         self._queue.cancel(key)
+        self._ended(key)
         return True
 
     def _studies(self, request: Request) -> Iterator[tuple[str, str | None]]:
@@ -155,18 +163,32 @@ class Requests:
     def _narrowed(self, request: Request) -> Router:
         if not request.studies and not request.everything:
             raise RequestError("name at least one study, or all")
-        if (request.pipeline is None) != (request.model is None):
+        known = PIPELINES.get(request.pipeline or "")
+        needs_model = known is None or known.head is not None
+        if needs_model and (request.pipeline is None) != (request.model is None):
             raise RequestError("pipeline and model are given together")
-        if request.pipeline is not None and request.model is not None:
+        if not needs_model and request.model is not None:
+            raise RequestError(f"pipeline {request.pipeline} needs no model")
+        if _of_results(request.pipeline):
+            raise RequestError(f"pipeline {request.pipeline} {_BY_ITSELF}")
+        if request.pipeline is not None:
             if request.route is not None:
                 raise RequestError("give either a route, or a pipeline with a model")
             # Every image set has a SOP Class UID, so this matches all; whether they fit is the router's own check.
             always = Condition(("SOPClassUID",), exists=True)
-            route = Route("on demand", request.pipeline, request.model, (always,), companions=dict(request.companions))
+            model = request.model or ""
+            route = Route("on demand", request.pipeline, model, (always,), companions=dict(request.companions))
             return self._router.with_routes((route,))
         if request.route is not None:
             chosen = tuple(r for r in self._router.routes if r.name == request.route)
             if not chosen:
                 raise RequestError(f"there is no route {request.route!r}")
+            if all(_of_results(route.pipeline) for route in chosen):
+                raise RequestError(f"route {request.route} {_BY_ITSELF}")
             return self._router.with_routes(chosen)
         return self._router
+
+
+def _of_results(pipeline: str | None) -> bool:
+    known = PIPELINES.get(pipeline or "")
+    return known is not None and known.extent is Extent.RESULTS

@@ -1,16 +1,19 @@
 """From a study to decisions and jobs: which routes apply to which image sets, and why not."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from airouter.domain.completeness import Incomplete, Nothing, integer, judge, volume_levels
 from airouter.domain.decision import Clause, Decision, Outcome
 from airouter.domain.job import Job, ModelReference, Source, job_key
 from airouter.domain.model import Model, contract
+from airouter.domain.prior import earlier, eye, taken
 from airouter.domain.route import Route, explain, matches
-from airouter.domain.study import ImageSet, Instance, Modality, Study
+from airouter.domain.study import REFUSED_SOP_CLASSES, ImageSet, Instance, Modality, Prior, Study
 from airouter.evidence.identity import MANUFACTURER
-from airouter.pipelines import PIPELINES, Pipeline, companions_problem, problem
+from airouter.pipelines import PIPELINES, Extent, Pipeline, companions_problem, problem
+from airouter.services.priors import Priors
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,7 @@ class Routed:
     decisions: tuple[Decision, ...]
     jobs: tuple[Job, ...]
     waiting: bool
+    later: tuple[str, ...] = ()  # identifiers of the patient's later studies, for which this one is a prior
 
 
 class Router:
@@ -34,16 +38,24 @@ class Router:
         return Router(routes, self._models)
 
     def route(
-        self, study: Study, *, ours: set[str], quiet: bool = False, settled: bool = False, final: bool = False
+        self,
+        study: Study,
+        *,
+        ours: set[str],
+        quiet: bool = False,
+        settled: bool = False,
+        final: bool = False,
+        priors: Priors = tuple,
     ) -> Routed:
         """Decide for every image set of the study.
 
         `quiet`: nothing arrived for the quiet time; `settled`: nothing for the settling time of a pyramid. `final`: the
         completion deadline has passed, what is incomplete now is skipped. `ours`: SOP Instance UIDs that the router
-        wrote; they never become work.
+        wrote; they never become work. `priors` is asked once, where a route compares with earlier images.
         """
         decisions: list[Decision] = []
         jobs: list[Job] = []
+        complete: list[ImageSet] = []
         waiting = False
         decisions += _left_out(study, ours)
         for images in _foreign(study, ours).image_sets():
@@ -62,39 +74,108 @@ class Router:
                 decisions.append(_decision(images, outcome, reason))
                 waiting = waiting or not ended
             else:
-                for decision, job in self._apply(judged.images, self.routes):
-                    decisions.append(decision)
-                    if job is not None:
-                        jobs.append(job)
-        return Routed(tuple(decisions), tuple(jobs), waiting)
+                complete.append(judged.images)
+        candidates = cache(lambda: tuple(p for p in priors() if not _bears_our_mark(p.instance)))
+        for images in complete:
+            for decision, job in self._apply(images, candidates):
+                decisions.append(decision)
+                if job is not None:
+                    jobs.append(job)
+        for route in self._of(Extent.STUDY):
+            made = list(self._apply_to_study(complete, route, quiet=quiet or final))
+            decisions += [decision for decision, _ in made]
+            jobs += {job.key: job for _, job in made if job is not None}.values()
+            waiting = waiting or any(decision.outcome is Outcome.WAITING for decision, _ in made)
+        eyes = [images for images in complete if images.modality is not Modality.SM]
+        compares = not waiting and bool(eyes) and bool(self._of(Extent.PRIOR, Extent.HISTORY))
+        return Routed(tuple(decisions), tuple(jobs), waiting, _later(eyes, candidates()) if compares else ())
 
-    def _apply(self, images: ImageSet, routes: tuple[Route, ...]) -> Iterator[tuple[Decision, Job | None]]:
-        if not routes:
+    def _of(self, *extents: Extent) -> list[Route]:
+        return [r for r in self.routes if r.pipeline in PIPELINES and PIPELINES[r.pipeline].extent in extents]
+
+    def _apply(self, images: ImageSet, candidates: Priors) -> Iterator[tuple[Decision, Job | None]]:
+        """What the routes make of one image set; those on whole studies and on results are not asked here."""
+        if not self.routes:
             yield _decision(images, Outcome.SKIPPED, "no route is configured"), None
-        for route in routes:
-            clauses = explain(route, representative(images).attributes)
-            if not matches(clauses):
-                failed = next((c for c in clauses if not c.matched), None)
-                reason = f"{failed.path} is {failed.found}, asked for {failed.expected}" if failed else "no condition"
-                yield _decision(images, Outcome.SKIPPED, reason, route, clauses=clauses), None
+        elsewhere = self._of(Extent.STUDY, Extent.RESULTS)
+        for route in self.routes:
+            if route in elsewhere:
                 continue
-            unfit = self.unfit(images, route)
-            if unfit:
-                yield _decision(images, Outcome.SKIPPED, unfit, route, clauses=clauses), None
+            clauses, refused = self._match(images, route)
+            if refused:
+                yield _decision(images, Outcome.SKIPPED, refused, route, clauses=clauses), None
                 continue
-            job = self.job(images, route)
-            reason = "; ".join(f"{c.path} is {c.found}" for c in clauses)
-            yield _decision(images, Outcome.SELECTED, reason, route, job.key, clauses), job
+            extent = PIPELINES[route.pipeline].extent
+            told = images
+            if extent in (Extent.PRIOR, Extent.HISTORY):
+                latest = extent is Extent.PRIOR
+                # Only what the route takes itself: a localizer of last week is no earlier photograph.
+                alike = [p for p in candidates() if matches(explain(route, p.instance.attributes))]
+                told = replace(images, priors=earlier(images.instances[0], alike, latest_study=latest))
+                if latest and not told.priors:
+                    reason = _alone(images.instances[0])
+                    yield _decision(images, Outcome.SKIPPED, reason, route, clauses=clauses), None
+                    continue
+            job = self.job(told, route)
+            yield _decision(images, Outcome.SELECTED, _said(clauses), route, job.key, clauses), job
+
+    def _match(self, images: ImageSet, route: Route) -> tuple[tuple[Clause, ...], str | None]:
+        """The clauses of a route, and why it does not apply to these images; None where it does."""
+        clauses = explain(route, representative(images).attributes)
+        if not matches(clauses):
+            failed = next((c for c in clauses if not c.matched), None)
+            if failed is None:
+                return clauses, "no condition"
+            return clauses, f"{failed.path} is {failed.found}, asked for {failed.expected}"
+        return clauses, self.unfit(images, route)
+
+    def _apply_to_study(
+        self, complete: Sequence[ImageSet], route: Route, *, quiet: bool
+    ) -> Iterator[tuple[Decision, Job | None]]:
+        """One job for all images of the study that the route takes, once the study is quiet; a decision for each."""
+        members: list[tuple[ImageSet, tuple[Clause, ...]]] = []
+        for images in complete:
+            clauses, refused = self._match(images, route)
+            if refused:
+                yield _decision(images, Outcome.SKIPPED, refused, route, clauses=clauses), None
+            else:
+                members.append((images, clauses))
+        if members and not quiet:
+            for images, clauses in members:
+                reason = "waiting for further images of the study"
+                yield _decision(images, Outcome.WAITING, reason, route, clauses=clauses), None
+        elif members:
+            first = members[0][0]
+            job = self.job(replace(first, instances=tuple(i for m, _ in members for i in m.instances)), route)
+            for images, clauses in members:
+                yield _decision(images, Outcome.SELECTED, _said(clauses), route, job.key, clauses), job
+
+    @property
+    def summarises(self) -> bool:
+        """Whether any route leads to a pipeline that reads results."""
+        return bool(self._of(Extent.RESULTS))
+
+    def summaries(self, study: Study, *, ours: set[str]) -> list[tuple[Route, ImageSet]]:
+        """Routes to pipelines that read results, each with the images of eyes in the study that it takes, if any."""
+        found: list[tuple[Route, ImageSet]] = []
+        eyes = (s for s in _foreign(study, ours).image_sets() if s.modality is not Modality.SM)
+        sets = [s for s in eyes if _contradiction(s) is None]
+        for route in self._of(Extent.RESULTS):
+            matched = [s for s in sets if self._match(s, route)[1] is None]
+            if matched:
+                instances = tuple(i for s in matched for i in s.instances)
+                found.append((route, replace(matched[0], instances=instances)))
+        return found
 
     def unfit(self, images: ImageSet, route: Route) -> str | None:
         """Why the route's pipeline and model cannot read these images, None where they can."""
         pipeline = PIPELINES.get(route.pipeline)
-        model = self._models().get(route.model)
         if pipeline is None:
             return f"there is no pipeline {route.pipeline}"
+        model = self._model(pipeline, route, images.modality)
         if model is None:
             return f"model {route.model} is not usable; GET /ai/models says why"
-        if pipeline.modality is not images.modality:
+        if pipeline.modality not in (images.modality, None):
             return f"pipeline {pipeline.name} reads {pipeline.modality}, not {images.modality}"
         accepted = model.reads.sop_classes
         if accepted and any(i.sop_class not in accepted for i in images.instances):
@@ -108,10 +189,13 @@ class Router:
                 return f"model {name}, the companion {role}, is not usable; GET /ai/models says why"
         return companions_problem(pipeline, {role: models[name] for role, name in route.companions.items()})
 
-    def job(self, images: ImageSet, route: Route) -> Job:
-        """The job of a route over a complete image set."""
+    def _model(self, pipeline: Pipeline, route: Route, modality: Modality) -> Model | None:
+        return pipeline.rules(modality) if pipeline.head is None else self._models().get(route.model)
+
+    def job(self, images: ImageSet, route: Route, results: Sequence[str] = ()) -> Job:
+        """The job of a route over a complete image set; `results`: keys of the jobs whose results it reads."""
         pipeline = PIPELINES[route.pipeline]
-        model = self._models()[route.model]
+        model = self._models()[route.model] if pipeline.head is not None else pipeline.rules(images.modality)
         parameters = {**model.parameters, **route.parameters}
         companions = {role: self._models()[name] for role, name in route.companions.items()}
         if pipeline.annotations:  # other drawings are other sources, and so another job
@@ -124,12 +208,16 @@ class Router:
                 model=model,
                 parameters=parameters,
                 companions=companions,
+                results=results,
             ),
             study_id=images.study_id,
             study_uid=images.study_uid,
             series_uid=images.series_uid,
             modality=images.modality,
-            sources=tuple(Source(i.id, i.uid, i.digest) for i in sorted(images.instances, key=lambda i: i.uid)),
+            sources=(
+                *(Source(i.id, i.uid, i.digest) for i in sorted(images.instances, key=lambda i: i.uid)),
+                *(Source(p.instance.id, p.instance.uid, p.instance.digest, p.study_id) for p in images.priors),
+            ),
             pipeline=pipeline.name,
             pipeline_version=pipeline.version,
             model=model.name,
@@ -140,6 +228,7 @@ class Router:
             priority=route.priority,
             model_contract=contract(model),
             companions={role: ModelReference.of(each) for role, each in companions.items()},
+            results=tuple(sorted(results)),
         )
 
 
@@ -179,8 +268,36 @@ def _left_out(study: Study, ours: set[str]) -> Iterator[Decision]:
             route="",
             revision="",
             outcome=Outcome.SKIPPED,
-            reason=f"SOP class {sop_class} is not analysed",
+            reason=_refusal(sop_class),
         )
+
+
+def _refusal(sop_class: str) -> str:
+    known = REFUSED_SOP_CLASSES.get(sop_class)
+    return f"not analysed because it is {known}" if known else f"SOP class {sop_class} is not analysed"
+
+
+def _said(clauses: tuple[Clause, ...]) -> str:
+    return "; ".join(f"{c.path} is {c.found}" for c in clauses)
+
+
+def _later(eyes: Sequence[ImageSet], candidates: Sequence[Prior]) -> tuple[str, ...]:
+    """Studies with an image that has one of these among its priors."""
+    images = [Prior(s.study_id, i) for s in eyes for i in s.instances]
+    mine = {p.study_id for p in images}
+    others = [p for p in candidates if p.study_id not in mine]
+    return tuple(sorted({p.study_id for p in others if earlier(p.instance, images)}))
+
+
+def _alone(image: Instance) -> str:
+    """Why an image has no earlier one."""
+    if eye(image) is None:
+        return "not compared because the image does not say which eye it shows"
+    if not taken(image):
+        return "not compared because the image does not say when it was taken"
+    if not image.first("PatientID"):
+        return "not compared because the image has no Patient ID"
+    return "not compared because the archive holds no earlier image of this eye"
 
 
 def _contradiction(images: ImageSet) -> str | None:

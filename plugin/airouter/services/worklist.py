@@ -7,6 +7,7 @@ from airouter.ports import Archive
 
 PRIORITY_MARK = "priority"
 REASON_MARK = "reason"
+READING_MARK = "reading"
 
 
 def publish(archive: Archive, study_id: str, verdicts: Iterable[Verdict]) -> Verdict | None:
@@ -16,5 +17,6 @@ def publish(archive: Archive, study_id: str, verdicts: Iterable[Verdict]) -> Ver
     """
     verdict = most_urgent(list(verdicts))
     if verdict is not None:
-        archive.mark(study_id, {PRIORITY_MARK: verdict.priority.value, REASON_MARK: verdict.reason})
+        marks = {PRIORITY_MARK: verdict.priority.value, REASON_MARK: verdict.reason}
+        archive.mark(study_id, {**marks, READING_MARK: verdict.reading.value if verdict.reading else ""})
     return verdict
