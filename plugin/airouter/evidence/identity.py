@@ -18,7 +18,7 @@ from airouter.domain import codes
 from airouter.domain.code import Code
 from airouter.domain.finding import Result
 from airouter.domain.job import Job
-from airouter.domain.model import Model
+from airouter.domain.model import HeadKind, Model
 
 MANUFACTURER = "Orthanc AI Router project"
 MODEL_NAME = "Orthanc AI Router"
@@ -93,8 +93,8 @@ class Identity:
 
     def parameters(self) -> list[str]:
         """Everything that decided the result, one `name=value` each, the digest of the weights first."""
-        fixed = {
-            "onnx_sha256": self.model.sha256,
+        weights = {} if self.model.head.kind is HeadKind.RULES else {"onnx_sha256": self.model.sha256}
+        fixed = weights | {
             "pipeline": f"{self.job.pipeline} {self.job.pipeline_version}",
             "execution_provider": self.result.execution_provider or "unknown",
         }
@@ -137,13 +137,19 @@ class Identity:
         return [_equipment(each) for each in (self.model, *(model for _, model in sorted(self.companions.items())))]
 
 
+def _described(model: Model) -> str:
+    if model.head.kind is HeadKind.RULES:
+        return "Rules of the router, no model"
+    return f"ONNX model, SHA-256 {model.sha256}"
+
+
 def _equipment(model: Model) -> hd.ContributingEquipment:
     item = hd.ContributingEquipment(
         manufacturer=clip(model.manufacturer) or "unknown",
         purpose_of_reference=code(codes.PROCESSING_EQUIPMENT),
         manufacturer_model_name=clip(model.name),
         software_versions=clip(model.version),
-        contribution_description=clip(f"ONNX model, SHA-256 {model.sha256}", 1024),
+        contribution_description=clip(_described(model), 1024),
     )
     item.DeviceUID = device_uid(model)
     return item

@@ -18,7 +18,7 @@ from pydicom.dataset import Dataset
 
 from airouter.domain import codes
 from airouter.domain.code import Code
-from airouter.domain.finding import Finding, NotAnalysed, Region, Result
+from airouter.domain.finding import Finding, NotAnalysed, Origin, Region, Result
 from airouter.domain.study import Modality
 from airouter.errors import EvidenceError
 from airouter.evidence.identity import Identity, clip, code, concept
@@ -28,17 +28,24 @@ REGIONS = "report"
 SCORES = "scores"
 
 _CONTAINS = hd.sr.RelationshipTypeValues.CONTAINS
-_ANN = "1.2.840.10008.5.1.4.1.1.91.1"
+# Annotations and registrations are objects without pixels.
+_NO_IMAGES = ("1.2.840.10008.5.1.4.1.1.91.1", "1.2.840.10008.5.1.4.1.1.66.1")
+_FIELD = "1.2.840.10008.5.1.4.1.1.80.1"  # a visual field has no pixels either
 _EYES = (Modality.OP, Modality.OPT, Modality.OPV)
 Group: TypeAlias = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations | hd.sr.MeasurementsAndQualitativeEvaluations
 
 
 def reports(
-    sources: Mapping[str, Dataset], others: Sequence[Dataset], identity: Identity, series_number: int
+    sources: Mapping[str, Dataset],
+    others: Sequence[Dataset],
+    identity: Identity,
+    series_number: int,
+    originals: Mapping[str, Dataset] | None = None,
 ) -> list[tuple[str, hd.sr.Comprehensive3DSR]]:
     """(role, document) of the regions report, then of the scores report; one of them where the other has no group.
 
-    `others` are the objects of this job made before, which the first report refers to.
+    `others` are the objects of this job made before, which the first report refers to; `originals` the reports of other
+    jobs that findings were inferred from, by SOP Instance UID.
     """
     findings = identity.result.findings or (_summary(identity.result),)
     slide = identity.job.modality is Modality.SM
@@ -52,7 +59,15 @@ def reports(
         if members:
             first = not documents
             document = _document(
-                role, title, members, sources, others if first else (), identity, series_number + len(documents), first
+                role,
+                title,
+                members,
+                sources,
+                others if first else (),
+                identity,
+                series_number + len(documents),
+                first,
+                originals or {},
             )
             documents.append((role, document))
     return documents
@@ -73,6 +88,7 @@ def _document(
     identity: Identity,
     series_number: int,
     first: bool,
+    originals: Mapping[str, Dataset],
 ) -> hd.sr.Comprehensive3DSR:
     first_source = next(iter(sources.values()))
     context = hd.sr.ObservationContext(
@@ -80,19 +96,22 @@ def _document(
     )
     groups = [_group(finding, sources, identity) for finding in findings]
     used = {f.region.source for f in findings if f.region is not None} or {first_source.SOPInstanceUID}
+    images = [ds for uid, ds in sources.items() if uid in used and ds.SOPClassUID != _FIELD]
     report = hd.sr.MeasurementReport(
         observation_context=context,
         procedure_reported=code(codes.IMAGING_PROCEDURE),
         imaging_measurements=groups,
         title=code(title),
-        referenced_images=[sources[uid] for uid in sources if uid in used],
+        referenced_images=images or None,
     )
     root = report[0].ContentSequence
+    root.extend(_measured(ds) for ds in sources.values() if ds.SOPClassUID == _FIELD)
     if first:
         root.append(_evaluations(identity.result))
         root.extend(_reference(other) for other in others)
+    inferred = {o.uid for f in findings for o in f.origins}
     return hd.sr.Comprehensive3DSR(
-        evidence=[*sources.values(), *others],
+        evidence=[*sources.values(), *others, *(ds for uid, ds in originals.items() if uid in inferred)],
         content=report[0],
         series_instance_uid=identity.job.uid(f"{role} series"),
         sop_instance_uid=identity.job.uid(role),
@@ -133,9 +152,33 @@ def _group(finding: Finding, sources: Mapping[str, Dataset], identity: Identity)
         )
     else:
         group = hd.sr.MeasurementsAndQualitativeEvaluations(**common)
+    for origin in finding.origins:
+        group[0].ContentSequence.append(_origin(origin))
     if finding.comment:
         group[0].ContentSequence.append(_text(codes.COMMENT, finding.comment))
     return group
+
+
+def _origin(origin: Origin) -> hd.sr.CompositeContentItem:
+    """The report of another job, with the Tracking UID of the finding there that this one was inferred from."""
+    item = hd.sr.CompositeContentItem(
+        name=concept(codes.SOURCE_FINDING),
+        referenced_sop_class_uid=origin.sop_class,
+        referenced_sop_instance_uid=origin.uid,
+        relationship_type=_CONTAINS,
+    )
+    tracking = hd.sr.UIDRefContentItem(
+        name=hd.sr.CodedConcept("112040", "DCM", "Tracking Unique Identifier"),
+        value=origin.tracking_uid,
+        relationship_type=hd.sr.RelationshipTypeValues.HAS_ACQ_CONTEXT,
+    )
+    label = hd.sr.TextContentItem(
+        name=concept(codes.COMMENT),
+        value=origin.label,
+        relationship_type=hd.sr.RelationshipTypeValues.HAS_ACQ_CONTEXT,
+    )
+    item.ContentSequence = hd.sr.ContentSequence([tracking, label])
+    return item
 
 
 def _source(region: Region, sources: Mapping[str, Dataset]) -> Dataset:
@@ -228,9 +271,19 @@ def _evaluations(result: Result) -> hd.sr.ContainerContentItem:
     return container
 
 
+def _measured(field: Dataset) -> hd.sr.CompositeContentItem:
+    """A visual field, which the image library of the report cannot name."""
+    return hd.sr.CompositeContentItem(
+        name=concept(codes.SOURCE_OF_MEASUREMENT),
+        referenced_sop_class_uid=field.SOPClassUID,
+        referenced_sop_instance_uid=field.SOPInstanceUID,
+        relationship_type=_CONTAINS,
+    )
+
+
 def _reference(other: Dataset) -> hd.sr.ImageContentItem | hd.sr.CompositeContentItem:
-    """An object made by the same job; annotations are no image, so they are a composite reference."""
-    kind = hd.sr.CompositeContentItem if other.SOPClassUID == _ANN else hd.sr.ImageContentItem
+    """An object made by the same job; one without pixels is no image, so it is a composite reference."""
+    kind = hd.sr.CompositeContentItem if other.SOPClassUID in _NO_IMAGES else hd.sr.ImageContentItem
     return kind(
         name=concept(codes.RESULT_OBJECT),
         referenced_sop_class_uid=other.SOPClassUID,

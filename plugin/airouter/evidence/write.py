@@ -1,9 +1,9 @@
 """A result as DICOM objects, ready to store.
 
-Segmentations, annotations and maps come first, then the reports that refer to them. Every object is the only instance
-of a new series in the source's study. All UIDs derive from the job: `job.uid(role)` is the SOP Instance UID,
-`job.uid(role + " series")` the Series Instance UID, `job.uid("finding|" + key)` a tracking UID; the same job writes the
-same UIDs again, whatever the time.
+Segmentations, annotations, maps, pictures and registrations come first, then the reports that refer to them. Every
+object is the only instance of a new series in the source's study. All UIDs derive from the job: `job.uid(role)` is the
+SOP Instance UID, `job.uid(role + " series")` the Series Instance UID, `job.uid("finding|" + key)` a tracking UID; the
+same job writes the same UIDs again, whatever the time.
 """
 
 import hashlib
@@ -22,14 +22,18 @@ from airouter.domain.model import Model
 from airouter.domain.study import Modality
 from airouter.errors import EvidenceError
 from airouter.evidence.ann import annotations
+from airouter.evidence.chart import picture as drawn
 from airouter.evidence.check import check
 from airouter.evidence.encoding import elements
 from airouter.evidence.frame_seg import frame_segmentation
 from airouter.evidence.identity import Identity
 from airouter.evidence.parametric_map import parametric_map
+from airouter.evidence.secondary_capture import secondary_capture
 from airouter.evidence.slide_seg import slide_segmentation
 from airouter.evidence.source import header, restore
+from airouter.evidence.spatial_registration import spatial_registration
 from airouter.evidence.sr import reports
+from airouter.evidence.thickness_map import thickness_map
 
 _SERIES_BASE = 100_000
 
@@ -106,13 +110,33 @@ def write(
             if not slide:
                 raise EvidenceError(f"{m.role}: only slides have parametric maps")
             add(m.role, parametric_map(m, source(m.source), identity, number + len(written)))
+        for picture in (*result.pictures, *(drawn(chart) for chart in result.charts)):
+            add(picture.role, secondary_capture(picture, source(picture.source), identity, number + len(written)))
+        for t in result.thickness_maps:
+            add(t.role, thickness_map(t, source(t.source), identity, number + len(written)))
+        for r in result.registrations:
+            source(r.fixed), source(r.moving)  # both must be known; where frames lie stands in the full headers
+            placed = spatial_registration(r, full[r.fixed], full[r.moving], identity, number + len(written))
+            add(r.role, placed)
+        known |= _originals(result)
         others = [w.dataset for w in written]
-        for role, document in reports(bare, others, identity, number + len(written)):
+        for role, document in reports(bare, others, identity, number + len(written), _originals(result)):
             add(role, document)
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         # What highdicom refuses is a fault of ours or of the source, never to be tried again.
         raise EvidenceError(f"job {job.key}: {type(error).__name__}: {error}") from error
     return tuple(written)
+
+
+def _originals(result: Result) -> dict[str, Dataset]:
+    """The reports of other jobs that findings were inferred from, as far as a reference names them."""
+    found: dict[str, Dataset] = {}
+    for origin in (origin for finding in result.findings for origin in finding.origins):
+        report = Dataset()
+        report.SOPClassUID, report.SOPInstanceUID = origin.sop_class, origin.uid
+        report.SeriesInstanceUID, report.StudyInstanceUID = origin.series_uid, origin.study_uid
+        found[origin.uid] = report
+    return found
 
 
 def _order(job: Job, uid: str) -> tuple[int, str]:
