@@ -49,6 +49,26 @@ class FundusPhantom:
         return not self.reasons
 
 
+@dataclass(frozen=True)
+class Scene:
+    """What is under the camera before it takes the photograph, for those who paint on it.
+
+    mask, disc_mask, cup_mask: bool [size, size]; the cup lies within the disc. vessels: coverage 0..1 [size, size].
+    disc, macula: (x, y) in pixels. disc_radius: in pixels, of the circle that the disc was drawn from.
+    """
+
+    mask: NDArray[np.bool_]
+    disc_mask: NDArray[np.bool_]
+    cup_mask: NDArray[np.bool_]
+    vessels: NDArray[np.float32]
+    disc: Point
+    macula: Point
+    disc_radius: float
+
+
+Paint = Callable[[NDArray[np.float32], Scene], NDArray[np.float32]]
+
+
 def _smooth(rng: np.random.Generator, size: int, cells: float) -> NDArray[np.float32]:
     """Smooth random field [size, size], about standard normal, with about `cells` features across."""
     n = max(2, round(cells)) + 2
@@ -141,10 +161,17 @@ def fundus(
     seed: int = 0,
     quality: str | None = None,
     severity: float = 0.85,
+    *,
+    cup_ratio: float | None = None,
+    away: float | None = None,
+    paint: Paint | None = None,
 ) -> FundusPhantom:
     """Draw a photograph.
 
     quality: None for a good one, or one of `REASONS` for one that is spoiled for that reason with `severity`.
+    cup_ratio: cup to disc, vertical; None draws it. away: 0 for a field centred on the macula, 1 on the disc; None
+    draws it. paint: given the colours float32 [size, size, 3] (0..255) before light, focus and noise of the camera,
+    and the scene; gives the colours to go on with. Without it some photographs show a few spots of no known truth.
     Raises ValueError for an unknown reason.
     """
     if quality is not None and quality not in REASONS:
@@ -155,7 +182,8 @@ def fundus(
     mask = field_mask(size, radius, float(rng.uniform(0.8, 0.95)) if rng.random() < 0.25 else 1.0)
     disc_r = size * radius * float(rng.uniform(0.105, 0.15))
     apart = disc_r * float(rng.uniform(4.4, 5.4))
-    away = float(rng.uniform(0.0, 1.0))  # 0: centred on the macula, 1: on the disc
+    drawn = float(rng.uniform(0.0, 1.0))
+    away = drawn if away is None else away
     middle = np.array([size / 2, size / 2]) + rng.normal(0.0, 0.02 * size, 2)
     macula_v = middle - np.array([to_disc * apart * away * 0.75, 0.0])
     disc_v = macula_v + np.array([to_disc * apart, -apart * float(rng.uniform(-0.02, 0.2))])
@@ -187,7 +215,9 @@ def fundus(
     distance = np.hypot(x - disc[0], (y - disc[1]) / float(rng.uniform(1.0, 1.12))) / (disc_r * wobble)
     distance = np.minimum(distance, 4.0)  # keeps exp() in range
     inside = 1.0 / (1.0 + np.exp((distance - 1.0) / 0.06))
-    cup = 1.0 / (1.0 + np.exp((distance - float(rng.uniform(0.3, 0.65))) / 0.08))
+    drawn = float(rng.uniform(0.3, 0.65))
+    cup_ratio = drawn if cup_ratio is None else cup_ratio
+    cup = 1.0 / (1.0 + np.exp((distance - cup_ratio) / 0.08))
     disc_colour = np.array([250, rng.uniform(170, 215), rng.uniform(90, 150)], np.float32)
     disc_colour *= float(rng.uniform(0.85, 1.0))
     rgb = rgb * (1 - 0.85 * inside[..., None]) + disc_colour * 0.85 * inside[..., None]
@@ -199,7 +229,10 @@ def fundus(
     depth = float(rng.uniform(0.75, 1.15))
     rgb *= 1.0 - veins[..., None] * np.array([0.28, 0.5, 0.45], np.float32) * depth
     rgb *= 1.0 - arteries[..., None] * np.array([0.14, 0.4, 0.4], np.float32) * depth
-    if rng.random() < 0.3:  # disease does not make a photograph ungradable
+    if paint is not None:
+        vessels = np.maximum(veins, arteries)
+        rgb = paint(rgb, Scene(mask, distance < 1.0, distance < cup_ratio, vessels, disc, macula, disc_r))
+    elif rng.random() < 0.3:  # disease does not make a photograph ungradable
         for _ in range(int(rng.integers(2, 25))):
             at = (float(rng.uniform(0.2, 0.8) * size), float(rng.uniform(0.2, 0.8) * size))
             spot = np.clip(bell(at, size * float(rng.uniform(0.002, 0.011))) * 1.6, 0, 1)[..., None]

@@ -129,14 +129,14 @@ class Noise:
         )
 
 
-def _field(rng: np.random.Generator, rows: int, cols: int, step_r: float, step_c: float) -> Float:
+def smooth_field(rng: np.random.Generator, rows: int, cols: int, step_r: float, step_c: float) -> Float:
     """Smooth random field [rows, cols], about standard normal, with features of the given size in pixels."""
     small = rng.standard_normal((max(2, round(rows / step_r)) + 3, max(2, round(cols / step_c)) + 3))
     out: Float = cv2.resize(small.astype(np.float32), (cols, rows), interpolation=cv2.INTER_CUBIC)
     return out
 
 
-def _thicknesses(x: Float, y: float, nasal: int, scale: Float) -> Float:
+def thicknesses(x: Float, y: float, nasal: int, scale: Float) -> Float:
     """Layer thicknesses [12, cols] in um at x, y (mm from the fovea; nasal = +1 where the disc is at positive x)."""
     r2 = x**2 + y**2
     r = np.sqrt(r2)
@@ -162,7 +162,7 @@ def _thicknesses(x: Float, y: float, nasal: int, scale: Float) -> Float:
 
 
 @dataclass(frozen=True)
-class _Blob:
+class Blob:
     """A fluid body: an ellipsoid in the plane (mm) and in depth (um). kind: the layer that it lies in or makes."""
 
     kind: Literal["INL", "ONL", "SRF"]
@@ -181,13 +181,13 @@ class _Blob:
         return np.exp(-0.7 * (((x - self.x) / self.rx) ** 2 + ((y - self.y) / self.ry) ** 2))
 
 
-def _blobs(rng: np.random.Generator) -> list[_Blob]:
+def _blobs(rng: np.random.Generator) -> list[Blob]:
     out = []
     if rng.random() < 0.75:
         for _ in range(int(rng.integers(1, 14))):
             rx = float(rng.uniform(0.05, 0.4))
             out.append(
-                _Blob(
+                Blob(
                     kind="ONL" if rng.random() < 0.6 else "INL",
                     x=float(rng.normal(0.0, 0.9)),
                     y=float(rng.normal(0.0, 0.7)),
@@ -199,17 +199,17 @@ def _blobs(rng: np.random.Generator) -> list[_Blob]:
     if rng.random() < 0.5 or not out:
         rx = float(rng.uniform(0.3, 1.6))
         height = float(rng.uniform(30.0, 220.0))
-        out.append(_Blob("SRF", float(rng.normal(0.0, 0.7)), float(rng.normal(0.0, 0.5)), rx, rx, height))
+        out.append(Blob("SRF", float(rng.normal(0.0, 0.7)), float(rng.normal(0.0, 0.5)), rx, rx, height))
     return out
 
 
 @dataclass(frozen=True)
-class _Scene:
+class Scene:
     """Everything a volume has in common: sampled once, cut by each B-scan."""
 
     scale: Float
     layer_db: Float
-    blobs: list[_Blob]
+    blobs: list[Blob]
     vessel_x: Float
     vessel_width: Float
     vessel_slope: Float
@@ -228,11 +228,11 @@ class _Scene:
     clump_db: float
 
 
-def _scene(rng: np.random.Generator, width_mm: float, depth_um: float, noise: Noise, fluid: bool) -> _Scene:
+def draw_scene(rng: np.random.Generator, width_mm: float, depth_um: float, noise: Noise, fluid: bool) -> Scene:
     scale = (rng.uniform(0.85, 1.2) * rng.uniform(0.8, 1.25, len(LAYERS))).astype(np.float32)
     db = np.array([v for _, v in LAYERS]) + rng.normal(0.0, 1.8, len(LAYERS))
     n = noise.vessels
-    return _Scene(
+    return Scene(
         scale=scale,
         layer_db=db.astype(np.float32),
         blobs=_blobs(rng) if fluid else [],
@@ -266,7 +266,7 @@ def _scene(rng: np.random.Generator, width_mm: float, depth_um: float, noise: No
 def _render(
     rng: np.random.Generator,
     surfaces: Float,
-    scene: _Scene,
+    scene: Scene,
     noise: Noise,
     inside: NDArray[np.bool_],
     x: Float,
@@ -274,14 +274,28 @@ def _render(
     axial_um: float,
 ) -> NDArray[np.uint8]:
     """One B-scan as uint8. surfaces: [13, cols] in rows, from the ILM to Bruch's membrane. inside: fluid mask."""
+    return imaged(rng, tissue_db(rng, surfaces, scene, noise, inside, x, y, axial_um), noise, axial_um)
+
+
+def tissue_db(
+    rng: np.random.Generator,
+    surfaces: Float,
+    scene: Scene,
+    noise: Noise,
+    inside: NDArray[np.bool_],
+    x: Float,
+    y: float,
+    axial_um: float,
+) -> Float:
+    """Reflectivity [rows, cols] in dB over the noise floor, shadows of vessels included; arguments as for a B-scan."""
     rows, cols = inside.shape
     centre = np.arange(rows, dtype=np.float32)[:, None] + 0.5
     layer = np.zeros((rows, cols), np.int8)
     for surface in surfaces:
         layer += centre >= surface[None]
 
-    clumps = _field(rng, rows, cols, max(2.0, 14.0 / axial_um), max(2.0, cols / 110))  # tissue is not uniform
-    texture = _field(rng, len(LAYERS), cols, 1.0, max(4.0, cols / 12)) * 1.2
+    clumps = smooth_field(rng, rows, cols, max(2.0, 14.0 / axial_um), max(2.0, cols / 110))  # tissue is not uniform
+    texture = smooth_field(rng, len(LAYERS), cols, 1.0, max(4.0, cols / 12)) * 1.2
     table = np.concatenate([np.zeros((1, cols)), scene.layer_db[:, None] + texture, np.zeros((1, cols))])
     db = np.take_along_axis(table.astype(np.float32), layer.astype(np.int64), axis=0)
     db = db + clumps * scene.clump_db
@@ -291,7 +305,7 @@ def _render(
     below = (centre - surfaces[-1][None]) * axial_um
     under = layer == len(surfaces)
     deep = np.clip(below / scene.choroid_um, 0.0, 4.0)
-    vessels = _field(rng, rows, cols, max(3.0, scene.choroid_grain_um / axial_um), cols / 28)
+    vessels = smooth_field(rng, rows, cols, max(3.0, scene.choroid_grain_um / axial_um), cols / 28)
     lumen = 1.0 / (1.0 + np.exp(-(vessels - 0.4) * scene.choroid_edge))
     lumen = lumen * np.clip((below - 15.0) / 30.0, 0.0, 1.0) * (deep < 1.1)
     choroid = scene.choroid_db - scene.choroid_fall_db * deep - scene.choroid_vessel_db * lumen
@@ -299,11 +313,11 @@ def _render(
     db[under] = (choroid + clumps * scene.clump_db)[under]
 
     if noise.hyaloid:
-        line = surfaces[0] - (scene.hyaloid_um * (1.0 + 0.25 * _field(rng, 1, cols, 1.0, cols / 3)[0])) / axial_um
+        line = surfaces[0] - (scene.hyaloid_um * (1.0 + 0.25 * smooth_field(rng, 1, cols, 1.0, cols / 3)[0])) / axial_um
         line = np.minimum(line, surfaces[0] - 10.0 / axial_um)
         db = np.where(np.abs(centre - line[None]) < 7.0 / axial_um, np.maximum(db, rng.uniform(3.0, 13.0)), db)
     if rng.random() < 0.3:  # strands and haze in the vitreous
-        haze = _field(rng, rows, cols, rows / 6, cols / 5) * 4.0 - 4.0
+        haze = smooth_field(rng, rows, cols, rows / 6, cols / 5) * 4.0 - 4.0
         db = np.where(layer == 0, np.maximum(db, haze), db)
 
     for vx, width, slope in zip(scene.vessel_x, scene.vessel_width, scene.vessel_slope, strict=True):
@@ -314,9 +328,16 @@ def _render(
         bright = (centre >= surfaces[0][None]) & (centre < (surfaces[0] + 28.0 / axial_um)[None])
         db = db + 3.0 * profile[None] * bright
 
+    return db
+
+
+def imaged(rng: np.random.Generator, db: Float, noise: Noise, axial_um: float) -> NDArray[np.uint8]:
+    """What a scanner shows of a reflectivity in dB: uint8 [rows, cols]."""
+    rows, cols = db.shape
+    centre = np.arange(rows, dtype=np.float32)[:, None] + 0.5
     db = db + noise.signal_db
     db = db - noise.rolloff_db * (centre / rows)
-    db = db + _field(rng, 1, cols, 1.0, cols / 6) * 1.2  # uneven light over the width
+    db = db + smooth_field(rng, 1, cols, 1.0, cols / 6) * 1.2  # uneven light over the width
     if rng.random() < 0.2:  # one side vignetted by the iris
         edge = np.linspace(0.0, 1.0, cols, dtype=np.float32)
         edge = edge if rng.random() < 0.5 else edge[::-1]
@@ -347,6 +368,25 @@ def _render(
     return np.clip(np.rint(grey * 255.0), 0, 255).astype(np.uint8)
 
 
+def settled(bruch: Float, above: Float, depth_um: float, noise: Noise) -> Float:
+    """Bruch's membrane moved in depth, and flattened where it must be, so that the retina lies in the frame.
+
+    Args:
+        bruch: depth in um [cols].
+        above: how far the retina reaches above it, in um [cols].
+        depth_um: depth of the frame.
+    """
+    deepest, highest = float(bruch.max()), float((bruch - above).min())
+    if deepest - highest > depth_um - 100.0:  # too tilted for the frame: flatten it
+        middle = float(bruch.mean())
+        bruch = middle + (bruch - middle) * 0.3
+        highest = float((bruch - above).min())
+    top = max(40.0, (noise.empty_top + abs(noise.empty_tilt) / 2) * depth_um + 20.0)
+    bottom = depth_um * (1.0 - noise.pad_bottom - abs(noise.empty_tilt) / 2) - 40.0
+    bruch = bruch + max(0.0, top - highest)
+    return bruch - max(0.0, float(bruch.max()) - bottom)
+
+
 def volume(
     bscans: int,
     rows: int,
@@ -370,7 +410,7 @@ def volume(
         raise ValueError(f"a frame of {rows} rows at {axial_um} um is too shallow for a retina: 900 um are needed")
     rng = np.random.default_rng(seed)
     noise = noise or Noise.random(rng)
-    scene = _scene(rng, cols * lateral_um / 1000.0, rows * axial_um, noise, fluid)
+    scene = draw_scene(rng, cols * lateral_um / 1000.0, rows * axial_um, noise, fluid)
     nasal = 1 if laterality == "R" else -1
     x = (((np.arange(cols) + 0.5 - cols / 2) * lateral_um) / 1000.0 - fovea[0]).astype(np.float32)
     height_mm = bscans * slice_um / 1000.0
@@ -378,13 +418,13 @@ def volume(
     inside = np.zeros((bscans, rows, cols), np.bool_)
     ilm = np.zeros((bscans, cols), np.float32)
     rpe = np.zeros((bscans, cols), np.float32)
-    ripple = _field(rng, bscans, cols, 8.0, cols / 9) * float(rng.uniform(0.0, 8.0))
-    scallop = _field(rng, bscans, cols, 2.0, 12.0) * float(rng.uniform(0.0, 4.0))
+    ripple = smooth_field(rng, bscans, cols, 8.0, cols / 9) * float(rng.uniform(0.0, 8.0))
+    scallop = smooth_field(rng, bscans, cols, 2.0, 12.0) * float(rng.uniform(0.0, 4.0))
     centre = np.arange(rows, dtype=np.float32)[:, None] + 0.5
 
     for b in range(bscans):
         y = float((b + 0.5) * slice_um / 1000.0 - height_mm / 2 - fovea[1])
-        t = _thicknesses(x, y, nasal, scene.scale)
+        t = thicknesses(x, y, nasal, scene.scale)
         for vx, width, slope in zip(scene.vessel_x, scene.vessel_width, scene.vessel_slope, strict=True):
             t[INDEX["RNFL"]] += 260.0 * width * np.exp(-(((x - vx - slope * y) / (0.6 * width)) ** 2))
         t[INDEX["RNFL"]] = np.maximum(1.0, t[INDEX["RNFL"]] + scallop[b])
@@ -403,15 +443,7 @@ def volume(
         bruch = scene.depth - scene.curve * xc**2 + 1000.0 * (scene.tilt * xc + scene.tilt_slow * y) + ripple[b]
         bruch = bruch + float(rng.normal(0.0, noise.motion_um))
         outer = np.concatenate([np.zeros((1, cols), np.float32), np.cumsum(t[::-1], axis=0)])[::-1]
-        deepest, highest = float(bruch.max()), float((bruch - outer[0]).min())
-        if deepest - highest > rows * axial_um - 100.0:  # too tilted for the frame: flatten it
-            middle = float(bruch.mean())
-            bruch = middle + (bruch - middle) * 0.3
-            deepest, highest = float(bruch.max()), float((bruch - outer[0]).min())
-        top = max(40.0, (noise.empty_top + abs(noise.empty_tilt) / 2) * rows * axial_um + 20.0)
-        bottom = rows * axial_um * (1.0 - noise.pad_bottom - abs(noise.empty_tilt) / 2) - 40.0
-        bruch = bruch + max(0.0, top - highest)
-        bruch = bruch - max(0.0, float(bruch.max()) - bottom)
+        bruch = settled(bruch, outer[0], rows * axial_um, noise)
         surfaces = ((bruch[None] - outer) / axial_um).astype(np.float32)
         ilm[b], rpe[b] = surfaces[0], surfaces[-1]
 

@@ -5,8 +5,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from airouter.domain import codes
 from airouter.imaging.frames import dataset_frames
-from phantoms import dicom
+from phantoms import dicom, perimetry
+from tests.data import data
 from tests.dciodvfy import errors
 
 RGB = cv2.resize(np.random.default_rng(0).integers(60, 250, (9, 11, 3), np.uint8), (220, 180))
@@ -47,8 +49,35 @@ def test_a_fundus_photograph_conforms(options):
     assert errors(dicom.fundus_instance(RGB, **options)) == []
 
 
-def test_a_visual_field_conforms():
-    assert errors(dicom.field_instance(laterality="L")) == []
+DEVIATIONS = [(-1.0, 5.0, 0.5, 100.0), (-2.0, 5.0, None, None), (-4.0, 2.0, -3.0, 2.0), (-1.0, 100.0, 0.0, 2.0)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"laterality": "L"},
+        {"pattern": None, "strategy": None, "stimulus_deg2": 1.72},
+        {"pattern": "30-2", "strategy": "SITA-Fast", "blind_spot": (15.0, -1.5), "foveal_db": 34.0},
+        {"pattern": "10-2", "strategy": "Full Threshold", "age": "060Y", "birth_date": "", "duration_s": 0.0},
+        {"points": ((-3.0, 3.0, -1.0), (3.0, 3.0, 0.0))},
+        {"fixation": None, "false_positives": None, "false_negatives": None},
+        {"false_positive_percent": None, "false_negative_percent": None},
+        {"excessive": ("fixation", "positives", "negatives")},
+        {"deviations": DEVIATIONS},
+        {"md": (-3.0, 5.0), "psd": (2.0, 1.0), "vfi": (93.0, 2.0), "ght": codes.OUTSIDE_NORMAL_LIMITS},
+        {"md": (-3.0, None), "psd": (2.0, None), "vfi": (90.0, None), "ght": codes.WITHIN_NORMAL_LIMITS},
+    ],
+    ids=str,
+)
+def test_a_visual_field_conforms(options):
+    assert errors(dicom.field_instance(**options)) == []
+
+
+@pytest.mark.parametrize("number", [0, 40, 200])
+def test_a_real_visual_field_conforms(number):
+    folder = data("perimetry")
+    reference = perimetry.normals(perimetry.read(folder / perimetry.CONTROLS))
+    assert errors(perimetry.instance(perimetry.read(folder / perimetry.RETEST)[number], reference)) == []
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])

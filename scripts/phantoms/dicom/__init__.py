@@ -6,21 +6,38 @@ counts the frames of the whole.
 With a `seed` every UID is derived from it and equal arguments give equal objects; without one UIDs are fresh.
 """
 
-from phantoms.dicom.eye import OP8, OPT, fundus_instance, oct_instance
+from phantoms.dicom.eye import (
+    BSCAN_VOLUME_ANALYSIS,
+    EN_FACE,
+    MONTAGE,
+    OP8,
+    OPT,
+    WIDE_FIELD_3D,
+    WIDE_FIELD_STEREOGRAPHIC,
+    derived_instance,
+    fundus_instance,
+    oct_instance,
+)
 from phantoms.dicom.field import OPV, field_instance
 from phantoms.dicom.parts import Uids
 from phantoms.dicom.pixels import Image, Transfer
 from phantoms.dicom.slide import WSI, Stain, slide_instances, staining_step
 
 __all__ = [
+    "BSCAN_VOLUME_ANALYSIS",
+    "EN_FACE",
+    "MONTAGE",
     "OP8",
     "OPT",
     "OPV",
+    "WIDE_FIELD_3D",
+    "WIDE_FIELD_STEREOGRAPHIC",
     "WSI",
     "Image",
     "Stain",
     "Transfer",
     "Uids",
+    "derived_instance",
     "field_instance",
     "fundus_instance",
     "oct_instance",

@@ -65,12 +65,14 @@ def new_file(sop_class: str, uid: str, syntax: str) -> Dataset:
     return ds
 
 
-def patient_and_study(ds: Dataset, patient_id: str, name: str, study: str, accession: str) -> None:
-    """The Patient and General Study modules."""
+def patient_and_study(
+    ds: Dataset, patient_id: str, name: str, study: str, accession: str, *, when: datetime.datetime = NOW
+) -> None:
+    """The Patient and General Study modules; `when` the study began."""
     ds.PatientID, ds.PatientName = patient_id, name
     ds.PatientBirthDate, ds.PatientSex = "19600101", "O"
     ds.StudyInstanceUID = study
-    ds.StudyDate, ds.StudyTime = NOW.strftime("%Y%m%d"), NOW.strftime("%H%M%S")
+    ds.StudyDate, ds.StudyTime = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
     ds.StudyID = "1"
     ds.AccessionNumber = accession
     ds.ReferringPhysicianName = ""
@@ -89,8 +91,8 @@ def series_module(ds: Dataset, series: str, modality: str, series_number: int, n
     ds.SoftwareVersions = "1"
 
 
-def acquired(ds: Dataset) -> None:
+def acquired(ds: Dataset, *, when: datetime.datetime = NOW) -> None:
     """When it was acquired, and an empty acquisition context."""
-    ds.ContentDate, ds.ContentTime = NOW.strftime("%Y%m%d"), NOW.strftime("%H%M%S")
-    ds.AcquisitionDateTime = NOW.strftime("%Y%m%d%H%M%S")
+    ds.ContentDate, ds.ContentTime = when.strftime("%Y%m%d"), when.strftime("%H%M%S")
+    ds.AcquisitionDateTime = when.strftime("%Y%m%d%H%M%S")
     ds.AcquisitionContextSequence = []
