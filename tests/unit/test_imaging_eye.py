@@ -53,6 +53,53 @@ def test_several_frames_or_grey_are_not_analysed():
     assert "monochrome" in reason(grey)
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"ImageType": ["DERIVED", "PRIMARY", "MONTAGE", "COLOR"]}, "a montage of several"),
+        ({"ImageType": ["DERIVED", "PRIMARY", "", "COLOR", "MOSAIC"]}, "a montage of several"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "", "REDFREE"]}, "Image Type says REDFREE"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "", "FA"]}, "Image Type says FA"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "ICG"]}, "Image Type says ICG"),
+        ({"HorizontalFieldOfView": 133.0}, "wide-field: 133 degrees"),
+        ({"AcquisitionDeviceTypeCodeSequence": [("397247004", "SCT", "Slit Lamp Biomicroscope")]}, "Slit Lamp"),
+        ({"AcquisitionDeviceTypeCodeSequence": [("R-1021B", "SRT", "External Camera")]}, "External Camera"),
+    ],
+)
+def test_what_is_no_colour_photograph_of_the_posterior_pole_is_not_analysed(changes, why):
+    ds = dicom.fundus_instance(RGB, transfer="raw")
+    for keyword, given in changes.items():
+        items = isinstance(given[0], tuple) if isinstance(given, list) else False
+        setattr(ds, keyword, [coded(*each) for each in given] if items else given)
+    assert why in reason(ds)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ImageType": ["ORIGINAL", "PRIMARY"]},
+        {"ImageType": ["ORIGINAL", "PRIMARY", "", ""]},
+        {"ImageType": "ORIGINAL"},
+        {"HorizontalFieldOfView": None},
+        {"HorizontalFieldOfView": 60.0},
+        {"AcquisitionDeviceTypeCodeSequence": []},
+        {"AcquisitionDeviceTypeCodeSequence": [("392001008", "SCT", "Scanning Laser Ophthalmoscope")]},
+    ],
+)
+def test_what_the_header_leaves_open_is_no_reason_to_refuse(changes):
+    ds = dicom.fundus_instance(RGB, transfer="raw")
+    for keyword, given in changes.items():
+        items = isinstance(given, list) and given and isinstance(given[0], tuple)
+        setattr(ds, keyword, [coded(*each) for each in given] if items else given)
+    assert not isinstance(opened(ds), Ungradable)
+
+
+def coded(value, scheme, meaning):
+    item = pydicom.Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, scheme, meaning
+    return item
+
+
 def test_a_truncated_photograph_is_an_error():
     ds = dicom.fundus_instance(RGB)
     ds.PixelData = ds.PixelData[: len(ds.PixelData) // 2]
@@ -177,8 +224,8 @@ def test_a_visual_field_says_eye_and_pattern():
     field = opened(dicom.field_instance(laterality="L"))
     assert field.laterality is Laterality.L
     assert field.pattern is not None
-    assert field.pattern.value == "111801"
-    assert field.points == 4
+    assert field.pattern.value == "111800"
+    assert len(field.points) == 4
 
 
 def test_an_eye_that_only_the_frames_contradict_is_no_eye():

@@ -20,10 +20,10 @@ Array = npt.NDArray[np.floating]
 Surface = npt.NDArray[np.float64]
 
 _WINDOW = 1.0 / 24.0  # half width of the sub-pixel window, as a part of the rows
-_LEAST_FIT = 0.85  # agreement with the split within twice the window, and of the retina between the boundaries
-_MEDIAN = 5  # columns of the smoothing median
+LEAST_FIT = 0.85  # agreement with the split within twice the window, and of the retina between the boundaries
+MEDIAN = 5  # columns of the smoothing median
 _NEIGHBOURHOOD = 31  # columns that tell an outlier
-_OUTLIER = 0.03  # part of the rows
+OUTLIER = 0.03  # part of the rows
 
 
 class Classes(NamedTuple):
@@ -57,17 +57,17 @@ def surfaces(prob: Array, classes: Classes = _CLASSES, smooth: bool = True) -> t
         raise ValueError(f"probabilities must be [C, rows, cols] with C > {max(classes)}, not {prob.shape}")
     finite = np.asarray(np.isfinite(prob).all(axis=(0, 1)))
     clean = np.where(finite[None, None], prob, 0.0).astype(np.float64)
-    ilm, ilm_fits = _boundary(clean[classes.vitreous])
-    under, rpe_fits = _boundary(clean[classes.below][::-1])
+    ilm, ilm_fits = boundary(clean[classes.vitreous])
+    under, rpe_fits = boundary(clean[classes.below][::-1])
     rpe = prob.shape[1] - under
     tissue = clean[classes.retina] + clean[classes.fluid]
-    trusted = finite & ilm_fits & rpe_fits & (ilm <= rpe) & (_mean_between(tissue, ilm, rpe) >= _LEAST_FIT)
+    trusted = finite & ilm_fits & rpe_fits & (ilm <= rpe) & (mean_between(tissue, ilm, rpe) >= LEAST_FIT)
     ilm, rpe = np.where(trusted, ilm, np.nan), np.where(trusted, rpe, np.nan)
     if not smooth:
         return ilm, rpe
-    far = _OUTLIER * prob.shape[1]
-    outlying = _deviates(ilm, far) | _deviates(rpe, far)
-    ilm, rpe = (_running_median(np.where(outlying, np.nan, s), _MEDIAN) for s in (ilm, rpe))
+    far = OUTLIER * prob.shape[1]
+    outlying = deviates(ilm, far) | deviates(rpe, far)
+    ilm, rpe = (running_median(np.where(outlying, np.nan, s), MEDIAN) for s in (ilm, rpe))
     return ilm, rpe
 
 
@@ -89,8 +89,12 @@ def thickness_um(ilm: Array, rpe: Array, axial_um: float) -> Surface:
     return (np.asarray(rpe, np.float64) - np.asarray(ilm, np.float64)) * axial_um
 
 
-def _boundary(inside: Surface) -> tuple[Surface, npt.NDArray[np.bool_]]:
-    """Where a class that fills the top of each column ends: rows [cols], and whether the column looks like that."""
+def boundary(inside: Array, window: float = _WINDOW) -> tuple[Surface, npt.NDArray[np.bool_]]:
+    """Where a class that fills the top of each column ends: rows [cols], and whether the column looks like that.
+
+    `window`: half width of the sub-pixel window, as a part of the rows. A wide one bridges a doubtful transition, a
+    narrow one takes up less of the doubt that lies further away.
+    """
     rows, cols = inside.shape
     gain = np.concatenate([np.zeros((1, cols)), np.cumsum(inside - 0.5, axis=0)])
     split = gain.argmax(axis=0)
@@ -102,16 +106,16 @@ def _boundary(inside: Surface) -> tuple[Surface, npt.NDArray[np.bool_]]:
         top, bottom = np.clip(around - width, 0, rows), np.clip(around + width, 0, rows)
         return np.asarray(top + total[bottom, column] - total[top, column], np.float64)
 
-    place = expected(split, half)
+    place = expected(split, max(2, round(window * rows)))
     # Agreement near the split: 1 where the class is certain above and absent below.
     signed = np.where(np.arange(rows)[:, None] < split[None], inside, 1.0 - inside)
     agrees = np.concatenate([np.zeros((1, cols)), np.cumsum(signed, axis=0)])
     top, bottom = np.clip(split - 2 * half, 0, rows), np.clip(split + 2 * half, 0, rows)
     fit = (agrees[bottom, column] - agrees[top, column]) / np.maximum(bottom - top, 1)
-    return place, (split > 0) & (split < rows) & (fit >= _LEAST_FIT)
+    return place, (split > 0) & (split < rows) & (fit >= LEAST_FIT)
 
 
-def _mean_between(values: Surface, upper: Surface, lower: Surface) -> Surface:
+def mean_between(values: Surface, upper: Surface, lower: Surface) -> Surface:
     """Mean of each column over the rows that lie wholly between two surfaces; 0 where there is none."""
     centre = np.arange(values.shape[0])[:, None] + 0.5
     within = (centre >= upper[None] + 0.5) & (centre <= lower[None] - 0.5)
@@ -133,7 +137,7 @@ def _median(windows: Surface) -> Surface:
     return np.where(count > 0, 0.5 * (low + high), np.nan)
 
 
-def _running_median(values: Surface, width: int) -> Surface:
+def running_median(values: Surface, width: int) -> Surface:
     """Running median; a column that is NaN stays NaN, so nothing is invented between trusted columns.
 
     The window shrinks towards the ends and stays centred, so a tilted surface is not bent there.
@@ -148,14 +152,14 @@ def _running_median(values: Surface, width: int) -> Surface:
     return np.where(np.isnan(values), np.nan, out)
 
 
-def _deviates(values: Surface, limit: float) -> npt.NDArray[np.bool_]:
-    """Columns that lie further than `limit` rows from the median of their neighbourhood.
+def deviates(values: Surface, limit: float, width: int = _NEIGHBOURHOOD) -> npt.NDArray[np.bool_]:
+    """Columns that lie further than `limit` rows from the median of their neighbourhood of `width` columns.
 
     Gaps are bridged linearly and the ends completed by point reflection, so a tilted surface does not deviate there.
     """
     known = np.flatnonzero(np.isfinite(values))
     out = np.zeros(len(values), np.bool_)
-    half = min(_NEIGHBOURHOOD // 2, int(known[-1] - known[0])) if len(known) else 0
+    half = min(width // 2, int(known[-1] - known[0])) if len(known) else 0
     if half < 2:
         return out
     whole = np.arange(known[0], known[-1] + 1)

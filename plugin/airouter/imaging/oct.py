@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from airouter.domain.finding import Ungradable
 from airouter.domain.study import Instance, Laterality
 from airouter.errors import PixelDataError
+from airouter.imaging import circle_scan
 from airouter.imaging.codecs import FrameFormat, decode
 from airouter.imaging.header import Frames, first_item, integer, laterality, number, pixel_spacing_um
 
@@ -28,7 +29,8 @@ class OctVolume:
 
     `slice_um`: distance of neighbouring B-scans, None where it is unknown or uneven: then nothing can be measured
     across them. `positions`: Image Position (Patient) of each frame in mm, empty where the header has none.
-    `scan_pattern`: SINGLE, RASTER (parallel), RADIAL (orientations differ) or None where the header does not say.
+    `scan_pattern`: SINGLE, RASTER (parallel), RADIAL (orientations differ), CIRCLE (about the optic disc), CURVE
+    (another curve) or None where the header does not say.
     """
 
     instance_uid: str
@@ -112,6 +114,8 @@ def _positions(header: Dataset, count: int) -> tuple[Position, ...]:
 
 
 def _pattern(header: Dataset, count: int) -> str | None:
+    if circle_scan.nonlinear(header):
+        return circle_scan.pattern(header)
     if count == 1:
         return "SINGLE"
     shared = _orientation(first_item(header, "SharedFunctionalGroupsSequence"))

@@ -24,6 +24,8 @@ def raster_problem(volume: OctVolume) -> str | None:
 
     Distances may come without positions; then the frames are taken to be in the order of the scan.
     """
+    if volume.scan_pattern in ("CIRCLE", "CURVE"):
+        return f"the scan is a {volume.scan_pattern.lower()}"
     if len(volume) == 1:
         return "one B-scan does not cover the central subfield"
     if volume.scan_pattern == "RADIAL":
