@@ -22,6 +22,7 @@ DIAGNOSTIC_IMAGING_REPORT: Final = Code("18748-4", "LN", "Diagnostic Imaging Rep
 IMAGING_MEASUREMENT_REPORT: Final = Code("126000", "DCM", "Imaging Measurement Report")  # CID 7021
 ONCOLOGY_MEASUREMENT_REPORT: Final = Code("126001", "DCM", "Oncology Measurement Report")  # CID 7021
 SEGMENTATION: Final = Code("113076", "DCM", "Segmentation")  # CID 7203
+SOURCE_OF_MEASUREMENT: Final = Code("121112", "DCM", "Source of Measurement")
 SOURCE_FOR_PROCESSING: Final = Code("121322", "DCM", "Source image for image processing operation")
 COMMENT: Final = Code("121106", "DCM", "Comment")
 FINDING: Final = Code("121071", "DCM", "Finding")
@@ -36,6 +37,8 @@ ANALYSIS_QUALITY_RATING: Final = Code("111693", "DCM", "Analysis Quality Rating"
 IMAGE_SET_QUALITY_RATING: Final = Code("111694", "DCM", "Image Set Quality Rating")
 RECOMMENDED_FOLLOW_UP: Final = Code("111053", "DCM", "Recommended Follow-up")
 DISTANCE: Final = Code("121206", "DCM", "Distance")
+FRAME_OF_REFERENCE_IDENTITY: Final = Code("125021", "DCM", "Frame of Reference Identity")  # CID 7100
+IMAGE_CONTENT_BASED_ALIGNMENT: Final = Code("125024", "DCM", "Image Content-based Alignment")  # CID 7100
 DERIVATION: Final = Code("121401", "DCM", "Derivation")
 CLASS_ACTIVATION: Final = Code("130402", "DCM", "Class activation")  # CID 217
 GRAD_CAM: Final = Code("130403", "DCM", "Gradient-weighted class activation")  # CID 217
@@ -59,20 +62,51 @@ PHASE_CONTRAST_ILLUMINATION: Final = Code("111747", "DCM", "Phase contrast illum
 DIFFERENTIAL_INTERFERENCE_CONTRAST: Final = Code("111748", "DCM", "Differential interference contrast")
 TOTAL_INTERNAL_REFLECTION_FLUORESCENCE: Final = Code("111749", "DCM", "Total internal reflection fluorescence")
 
+# Static perimetry: test pattern (CID 4250), fixation (CID 4253), global indices (CID 4257), analysis result (CID 4254).
+PATTERN_24_2: Final = Code("111800", "DCM", "Visual Field 24-2 Test Pattern")
+PATTERN_10_2: Final = Code("111801", "DCM", "Visual Field 10-2 Test Pattern")
+PATTERN_30_2: Final = Code("111802", "DCM", "Visual Field 30-2 Test Pattern")
+BLIND_SPOT_MONITORING: Final = Code("111844", "DCM", "Blind Spot Monitoring")
+VISUAL_FIELD_INDEX: Final = Code("111852", "DCM", "Visual Field Index")
+GHT: Final = Code("111855", "DCM", "Glaucoma Hemifield Test Analysis")
+OUTSIDE_NORMAL_LIMITS: Final = Code("111847", "DCM", "Outside normal limits")
+BORDERLINE: Final = Code("111848", "DCM", "Borderline")
+ABNORMALLY_HIGH_SENSITIVITY: Final = Code("111849", "DCM", "Abnormally high sensitivity")
+GENERAL_REDUCTION: Final = Code("111850", "DCM", "General reduction in sensitivity")
+BORDERLINE_AND_REDUCTION: Final = Code("111851", "DCM", "Borderline and general reduction in sensitivity")
+WITHIN_NORMAL_LIMITS: Final = Code("125112009", "SCT", "Within normal limits")
+# The whole of CID 4250 and CID 4251, by value.
+VISUAL_FIELD_PATTERNS: Final = frozenset(str(n) for n in range(111800, 111815))
+VISUAL_FIELD_STRATEGIES: Final = frozenset(str(n) for n in range(111815, 111838))
+
 # Definition of a thickness and retinal surfaces (CID 4262, 4273).
 RNFL_THICKNESS: Final = Code("111925", "DCM", "Retinal nerve fiber layer thickness")
+GCC_THICKNESS: Final = Code("111926", "DCM", "Ganglion cell complex thickness")
 RETINAL_THICKNESS_ILM_ISOS: Final = Code("111927", "DCM", "Total retinal thickness (ILM to IS-OS)")
 RETINAL_THICKNESS_ILM_RPE: Final = Code("111928", "DCM", "Total retinal thickness (ILM to RPE)")
 RETINAL_THICKNESS_ILM_BM: Final = Code("111929", "DCM", "Total retinal thickness (ILM to BM)")
 RNFL_OUTER_SURFACE: Final = Code("128289", "DCM", "Outer surface of RNFL")
+IPL_OUTER_SURFACE: Final = Code("128291", "DCM", "Outer surface of IPL")
 # 128297 and 128299 are named "Anterior" and "Posterior surface of the RPE" in editions before 2026.
 RPE_INNER_SURFACE: Final = Code("128297", "DCM", "Inner surface of the RPE")
 RPE_CENTRE_SURFACE: Final = Code("128298", "DCM", "Surface of the center of the RPE")
 RPE_OUTER_SURFACE: Final = Code("128299", "DCM", "Outer surface of the RPE")
+BM_OUTER_SURFACE: Final = Code("128300", "DCM", "Outer surface of the BM")
+
+# Ophthalmic thickness maps (CID 4263).
+ABSOLUTE_THICKNESS: Final = Code("111930", "DCM", "Absolute ophthalmic thickness")
 
 # --- DCM added in 2025 and 2026, not yet in pydicom (PS3.16 2026, CID 4285 and CID 7164) ---
 
 AVERAGE_THICKNESS: Final = Code("131255", "DCM", "Average macular thickness")
+# Static perimetry (CID 4280 and the root 131240): names and definitions of PS3.16 2026.
+MEAN_DEVIATION: Final = Code("131248", "DCM", "Visual Field Global Deviation from Normal")
+PATTERN_STANDARD_DEVIATION: Final = Code("131249", "DCM", "Visual Field Localized Deviation From Normal")
+FALSE_POSITIVE_RATIO: Final = Code("131250", "DCM", "Fixation false positive ratio")
+FALSE_POSITIVE_PERCENT: Final = Code("131251", "DCM", "Fixation false positive percent")
+FALSE_NEGATIVE_RATIO: Final = Code("131252", "DCM", "Fixation false negative ratio")
+FALSE_NEGATIVE_PERCENT: Final = Code("131253", "DCM", "Fixation false negative percent")
+FIXATION_LOSS_RATIO: Final = Code("131254", "DCM", "Fixation losses ratio")
 USABLE_TISSUE: Final = Code("131501", "DCM", "Usable tissue")
 UNUSABLE_TISSUE: Final = Code("131502", "DCM", "Unusable tissue")
 IN_FOCUS: Final = Code("131503", "DCM", "In focus")
@@ -88,6 +122,52 @@ STRIPES: Final = Code("131513", "DCM", "Stripes")
 FOREIGN_MATERIAL: Final = Code("131514", "DCM", "Foreign material")
 SCRATCH: Final = Code("131515", "DCM", "Scratch")
 TISSUE_MARKING: Final = Code("131516", "DCM", "Tissue marking")
+
+# --- DCM added in 2025, not yet in pydicom: circumpapillary RNFL (CID 4283, CID 4284), ganglion cells (CID 4286 to ---
+# --- CID 4288), atrophy (CID 4291). Clock face positions run clockwise in the right eye and the other way round in ---
+# --- the left, seen from the front, so position 3 is nasal. CID 4284 prints the name of position 8 for 131284, too ---
+
+RNFL_AVERAGE: Final = Code("131264", "DCM", "RNFL average thickness")
+RNFL_INFERIOR: Final = Code("131265", "DCM", "RNFL inferior sector thickness")
+RNFL_SUPERIOR: Final = Code("131266", "DCM", "RNFL superior sector thickness")
+RNFL_TEMPORAL: Final = Code("131267", "DCM", "RNFL temporal sector thickness")
+RNFL_NASAL: Final = Code("131268", "DCM", "RNFL nasal sector thickness")
+RNFL_NASAL_SUPERIOR: Final = Code("131269", "DCM", "RNFL nasal-superior sector thickness")
+RNFL_NASAL_INFERIOR: Final = Code("131270", "DCM", "RNFL nasal-inferior sector thickness")
+RNFL_TEMPORAL_INFERIOR: Final = Code("131271", "DCM", "RNFL temporal-inferior sector thickness")
+RNFL_TEMPORAL_SUPERIOR: Final = Code("131272", "DCM", "RNFL temporal-superior sector thickness")
+RETINAL_ROI_WIDTH: Final = Code("131274", "DCM", "Retinal ROI width")
+RETINAL_ROI_HEIGHT: Final = Code("131275", "DCM", "Retinal ROI height")
+QUADRANT_SECTORS: Final = Code("131302", "DCM", "Quadrant sectors")  # CID 4282
+GARWAY_HEATH_SECTORS: Final = Code("131305", "DCM", "Garway-Heath sectors")  # CID 4282
+RNFL_CLOCK_1: Final = Code("131276", "DCM", "RNFL clockface position 1 thickness")
+RNFL_CLOCK_2: Final = Code("131277", "DCM", "RNFL clockface position 2 thickness")
+RNFL_CLOCK_3: Final = Code("131278", "DCM", "RNFL clockface position 3 thickness")
+RNFL_CLOCK_4: Final = Code("131279", "DCM", "RNFL clockface position 4 thickness")
+RNFL_CLOCK_5: Final = Code("131280", "DCM", "RNFL clockface position 5 thickness")
+RNFL_CLOCK_6: Final = Code("131281", "DCM", "RNFL clockface position 6 thickness")
+RNFL_CLOCK_7: Final = Code("131282", "DCM", "RNFL clockface position 7 thickness")
+RNFL_CLOCK_8: Final = Code("131283", "DCM", "RNFL clockface position 8 thickness")
+RNFL_CLOCK_9: Final = Code("131284", "DCM", "RNFL clockface position 9 thickness")
+RNFL_CLOCK_10: Final = Code("131285", "DCM", "RNFL clockface position 10 thickness")
+RNFL_CLOCK_11: Final = Code("131286", "DCM", "RNFL clockface position 11 thickness")
+RNFL_CLOCK_12: Final = Code("131287", "DCM", "RNFL clockface position 12 thickness")
+GC_AVERAGE: Final = Code("131288", "DCM", "Average ganglion cell thickness")
+GC_MINIMUM: Final = Code("131289", "DCM", "Minimum ganglion cell thickness")
+GC_SUPERIOR: Final = Code("131290", "DCM", "Average ganglion cell thickness superior sector")
+GC_NASAL_SUPERIOR: Final = Code("131291", "DCM", "Average ganglion cell thickness nasal-superior sector")
+GC_NASAL_INFERIOR: Final = Code("131293", "DCM", "Average ganglion cell thickness nasal-inferior sector")
+GC_INFERIOR: Final = Code("131294", "DCM", "Average ganglion cell thickness inferior sector")
+GC_TEMPORAL_INFERIOR: Final = Code("131295", "DCM", "Average ganglion cell thickness temporal-inferior sector")
+GC_TEMPORAL_SUPERIOR: Final = Code("131297", "DCM", "Average ganglion cell thickness temporal-superior sector")
+GC_IPL_LAYERS: Final = Code("131299", "DCM", "Ganglion cell and inner plexiform layers")
+GANGLION_CELL_COMPLEX: Final = Code("131300", "DCM", "Ganglion cell complex")
+ATROPHY_AREA: Final = Code("131310", "DCM", "Geographic atrophy area")
+
+RNFL_CLOCK: Final = (
+    RNFL_CLOCK_1, RNFL_CLOCK_2, RNFL_CLOCK_3, RNFL_CLOCK_4, RNFL_CLOCK_5, RNFL_CLOCK_6,
+    RNFL_CLOCK_7, RNFL_CLOCK_8, RNFL_CLOCK_9, RNFL_CLOCK_10, RNFL_CLOCK_11, RNFL_CLOCK_12,
+)  # fmt: skip
 
 # --- SNOMED CT, in pydicom's dictionary (names after PS3.16) ---
 
@@ -116,9 +196,11 @@ FOVEA: Final = Code("67046006", "SCT", "Fovea centralis")
 OPTIC_DISC: Final = Code("81016008", "SCT", "Optic nerve head")  # name after CID 4209
 ILM: Final = Code("280677004", "SCT", "ILM - Internal limiting membrane")  # CID 4273
 ELM: Final = Code("76710003", "SCT", "ELM - External limiting membrane")  # CID 4273
+CHOROID: Final = Code("68703001", "SCT", "Choroid of eye")  # CID 4209
 FLUID: Final = Code("32457005", "SCT", "Body fluid")
 EDEMA: Final = Code("79654002", "SCT", "Edema")
 HAEMORRHAGE: Final = Code("50960005", "SCT", "Bleeding")
+OCT_SCANNER: Final = Code("392012008", "SCT", "Optical Coherence Tomography Scanner")  # CID 4210
 RIGHT: Final = Code("24028007", "SCT", "Right")  # CID 244
 LEFT: Final = Code("7771000", "SCT", "Left")  # CID 244
 BILATERAL: Final = Code("51440002", "SCT", "Bilateral")  # CID 244
@@ -137,12 +219,33 @@ MANUAL: Final = Code("87982008", "SCT", "Manual")
 # The only Procedure Reported that the report validator takes for TID 1500 (CID 100); the modality stands in the group.
 IMAGING_PROCEDURE: Final = Code("363679005", "SCT", "Imaging procedure")
 
+# Devices that photograph something else than the fundus (CID 4202).
+SLIT_LAMP: Final = Code("397247004", "SCT", "Slit Lamp Biomicroscope")
+EXTERNAL_CAMERA: Final = Code("409903006", "SCT", "External Camera")
+SPECULAR_MICROSCOPE: Final = Code("409899004", "SCT", "Specular Microscope")
+OPERATING_MICROSCOPE: Final = Code("102321001", "SCT", "Operating Microscope")
+KERATOSCOPE: Final = Code("397522002", "SCT", "Keratoscope")
+PUPILLOGRAPH: Final = Code("420827006", "SCT", "Pupillograph")
+OPHTHALMIC_ENDOSCOPE: Final = Code("409902001", "SCT", "Ophthalmic Endoscope")
+
 # --- SNOMED CT, in PS3.16 2026 but not in pydicom ---
 
 QUALITY: Final = Code("263496004", "SCT", "Quality")  # CID 7150
 AIR_BUBBLE: Final = Code("56117007", "SCT", "Air bubble")  # CID 7164
 SLIDE: Final = Code("1179252003", "SCT", "Slide")
 LYMPHOCYTE: Final = Code("56972008", "SCT", "Lymphocyte")  # annotations of NCI's Imaging Data Commons
+
+# --- SNOMED CT, eye: in the SNOMED table of OpenEyes (AppertaFoundation/openeyes), not in pydicom ---
+
+RETINAL_DETACHMENT: Final = Code("42059000", "SCT", "Retinal detachment")
+VITREOUS_HAEMORRHAGE: Final = Code("31341008", "SCT", "Vitreous hemorrhage")
+DRUSEN: Final = Code("30523006", "SCT", "Degenerative drusen")
+
+# --- SNOMED CT, diabetic eye disease: in the same table and in the value sets of eCQM CMS131 and CMS142 ---
+
+DIABETIC_RETINOPATHY: Final = Code("4855003", "SCT", "Diabetic retinopathy")
+DIABETIC_MACULAR_OEDEMA: Final = Code("312912001", "SCT", "Diabetic macular edema")
+RETINAL_HAEMORRHAGE: Final = Code("28998008", "SCT", "Retinal hemorrhage")
 
 # --- How a specimen was stained (TID 8001, TID 8003), read from slides, written to imported ones; in pydicom's ---
 # --- dictionary ---
@@ -207,6 +310,19 @@ TUBULE_SCORE: Final = Code("85321-8", "LN", "Glandular differentiation [Score] i
 PLEOMORPHISM_SCORE: Final = Code("44645-0", "LN", "Nuclear pleomorphism in Breast tumor by Nottingham")
 MITOSIS_SCORE: Final = Code("85300-2", "LN", "Mitotic rate [Score] in Breast cancer specimen by Nottingham")
 
+# --- LOINC: severity of diabetic retinopathy (value sets of eCQM CMS131 and CMS142) and its answers, LL2117-1 ---
+
+DR_SEVERITY_RIGHT: Final = Code("71491-5", "LN", "Right eye Diabetic retinopathy severity level")
+DR_SEVERITY_LEFT: Final = Code("71490-7", "LN", "Left eye Diabetic retinopathy severity level")
+DR_NONE: Final = Code("LA18643-9", "LN", "No apparent retinopathy")
+DR_MILD: Final = Code("LA18644-7", "LN", "Mild non-proliferative retinopathy")
+DR_MODERATE: Final = Code("LA18645-4", "LN", "Moderate non-proliferative retinopathy")
+DR_SEVERE: Final = Code("LA18646-2", "LN", "Severe non-proliferative retinopathy")
+DR_PROLIFERATIVE: Final = Code("LA18648-8", "LN", "Proliferative retinopathy")
+
+# The international clinical scale (ICDR), 0 to 4.
+ICDR: Final = (DR_NONE, DR_MILD, DR_MODERATE, DR_SEVERE, DR_PROLIFERATIVE)
+
 # --- NCI Thesaurus: in the molecular tumour board guide of the German Medical Informatics Initiative ---
 
 PD_L1_CPS: Final = Code("C176582", "NCIt", "PD-L1 Combined Positive Score")
@@ -240,6 +356,13 @@ RATIO: Final = Code("{ratio}", "UCUM", "ratio")
 ONE: Final = Code("1", "UCUM", "no units")
 ZERO_TO_ONE: Final = Code("{0:1}", "UCUM", "range 0 to 1")
 DECIBEL: Final = Code("dB", "UCUM", "decibel")
+SECOND: Final = Code("s", "UCUM", "second")
+YEAR: Final = Code("a", "UCUM", "year")
+DB_PER_YEAR: Final = Code("dB/a", "UCUM", "decibel per year")
+UM_PER_YEAR: Final = Code("um/a", "UCUM", "micrometer per year")
+PERCENT_PER_YEAR: Final = Code("%/a", "UCUM", "percent per year")
+MONTH: Final = Code("mo", "UCUM", "month")
+DAY: Final = Code("d", "UCUM", "day")
 
 # --- 99ORTAI: this project's private scheme. Definitions are in docs/reference/conformance.md ---
 
@@ -346,6 +469,180 @@ INTRARETINAL_FLUID: Final = Code("IRF", PRIVATE_SCHEME, "Intraretinal fluid")
 SUBRETINAL_FLUID: Final = Code("SRF", PRIVATE_SCHEME, "Subretinal fluid")
 PIGMENT_EPITHELIAL_DETACHMENT: Final = Code("PED", PRIVATE_SCHEME, "Pigment epithelial detachment")
 
+# Layers of the retina (classes of the model retina-layers). DICOM has codes of surfaces, not of what lies between.
+RNFL_LAYER: Final = Code("RNFL", PRIVATE_SCHEME, "Retinal nerve fibre layer")
+GCL_IPL_LAYER: Final = Code("GCL-IPL", PRIVATE_SCHEME, "Ganglion cell layer and inner plexiform layer")
+OUTER_RETINA_LAYER: Final = Code("OUTER-RETINA", PRIVATE_SCHEME, "Inner nuclear layer to photoreceptors")
+RPE_LAYER: Final = Code("RPE", PRIVATE_SCHEME, "Retinal pigment epithelium")
+
+# Macula, drusen and nerve fibre layer of OCT volumes.
+FLUID_CENTRAL: Final = Code("FLUID-CENTRAL", PRIVATE_SCHEME, "Volume of fluid within the central subfield")
+CENTRE_INVOLVED: Final = Code("CENTRE-INVOLVED", PRIVATE_SCHEME, "Lies within the central subfield")
+METHOD_MACULA: Final = Code("METHOD-MACULA", PRIVATE_SCHEME, "ILM to Bruch's membrane of a layer model, ETDRS grid")
+METHOD_VOXELS: Final = Code("METHOD-VOXELS", PRIVATE_SCHEME, "Pixels of a class of a layer model on the B-scans")
+DRUSEN_VOLUME: Final = Code("DRUSEN-VOLUME", PRIVATE_SCHEME, "Volume of drusen in the scan")
+DRUSEN_VOLUME_3: Final = Code("DRUSEN-VOL-3MM", PRIVATE_SCHEME, "Volume of drusen in the 3 mm circle")
+DRUSEN_VOLUME_5: Final = Code("DRUSEN-VOL-5MM", PRIVATE_SCHEME, "Volume of drusen in the 5 mm circle")
+DRUSEN_EXTENT: Final = Code("DRUSEN-AREA", PRIVATE_SCHEME, "Area of drusen seen from the front")
+DRUSEN_HEIGHT: Final = Code("DRUSEN-HEIGHT", PRIVATE_SCHEME, "Height of the highest druse")
+DRUSEN_DIAMETER: Final = Code("DRUSEN-DIAMETER", PRIVATE_SCHEME, "Diameter of the largest druse")
+DRUSEN_COUNT: Final = Code("DRUSEN-COUNT", PRIVATE_SCHEME, "Number of drusen")
+GEOGRAPHIC_ATROPHY: Final = Code("GEOGR-ATROPHY", PRIVATE_SCHEME, "Geographic atrophy")
+ATROPHY_FOCI: Final = Code("GA-FOCI", PRIVATE_SCHEME, "Number of foci of geographic atrophy")
+ATROPHY_DISTANCE: Final = Code("GA-DISTANCE", PRIVATE_SCHEME, "Distance of geographic atrophy from the fovea")
+METHOD_DRUSEN: Final = Code("METHOD-DRUSEN", PRIVATE_SCHEME, "Drusen of a layer model within circles about the fovea")
+METHOD_ATROPHY: Final = Code("METHOD-ATROPHY", PRIVATE_SCHEME, "A-scans without pigment epithelium of a layer model")
+METHOD_RNFL_CIRCLE: Final = Code("METHOD-RNFL-CIR", PRIVATE_SCHEME, "RNFL along a scanned circle about the disc")
+METHOD_RNFL_CUBE: Final = Code("METHOD-RNFL-CUBE", PRIVATE_SCHEME, "RNFL on a 3.46 mm circle in a volume of the disc")
+METHOD_GCC: Final = Code("METHOD-GCC", PRIVATE_SCHEME, "ILM to outer surface of the IPL about the fovea")
+METHOD_GC_IPL: Final = Code("METHOD-GC-IPL", PRIVATE_SCHEME, "RNFL to outer surface of the IPL in an elliptic ring")
+HEMIFIELD_ASYMMETRY: Final = Code("HEMIFIELD-DIFF", PRIVATE_SCHEME, "Superior minus inferior hemifield")
+NORMAL_DEVIATION: Final = Code("NORMAL-DIFF", PRIVATE_SCHEME, "Difference from the normal value of the site")
+GLAUCOMA_BY_RNFL: Final = Code("ADV-GLAUCOMA-NFL", PRIVATE_SCHEME, "Advanced glaucoma suspected from nerve fibres")
+RNFL_TREND: Final = Code("RNFL-TREND", PRIVATE_SCHEME, "Trend of the nerve fibre layer thickness")
+RNFL_RATE: Final = Code("RNFL-RATE", PRIVATE_SCHEME, "Rate of change of the average RNFL thickness")
+RNFL_SUPERIOR_RATE: Final = Code("RNFL-RATE-SUP", PRIVATE_SCHEME, "Rate of change of the superior RNFL")
+RNFL_INFERIOR_RATE: Final = Code("RNFL-RATE-INF", PRIVATE_SCHEME, "Rate of change of the inferior RNFL")
+
+# Structures and lesions of a fundus photograph (classes of the model fundus-lesions).
+OPTIC_CUP: Final = Code("OPTIC-CUP", PRIVATE_SCHEME, "Cup of the optic disc")
+MICROANEURYSM: Final = Code("MICROANEURYSM", PRIVATE_SCHEME, "Retinal microaneurysm")
+HARD_EXUDATE: Final = Code("HARD-EXUDATE", PRIVATE_SCHEME, "Hard exudate of the retina")
+SOFT_EXUDATE: Final = Code("SOFT-EXUDATE", PRIVATE_SCHEME, "Soft exudate of the retina")
+RETINAL_NEOVASCULARISATION: Final = Code("RETINAL-NEOVASC", PRIVATE_SCHEME, "Retinal neovascularisation")
+
+# Diabetic retinopathy and critical findings of fundus photographs.
+REFERABLE_DR: Final = Code("REFERABLE-DR", PRIVATE_SCHEME, "Referable diabetic retinopathy")
+DR_BY_LESIONS: Final = Code("DR-BY-LESIONS", PRIVATE_SCHEME, "Severity of diabetic retinopathy by its lesions")
+FIELDS_GRADED: Final = Code("FIELDS-GRADED", PRIVATE_SCHEME, "Number of gradable photographs of the eye")
+DR_REFER: Final = Code("DR-REFER", PRIVATE_SCHEME, "Refer to an ophthalmologist")
+DR_RESCREEN: Final = Code("DR-RESCREEN", PRIVATE_SCHEME, "Photograph again at the next screening")
+DR_REPHOTOGRAPH: Final = Code("DR-REPHOTOGRAPH", PRIVATE_SCHEME, "Photograph again or examine at the slit lamp")
+LESION_COUNT: Final = Code("LESION-COUNT", PRIVATE_SCHEME, "Number of lesions")
+COUNT_SUPEROTEMPORAL: Final = Code("COUNT-SUPTEMP", PRIVATE_SCHEME, "Number in the superotemporal quadrant")
+COUNT_SUPERONASAL: Final = Code("COUNT-SUPNAS", PRIVATE_SCHEME, "Number in the superonasal quadrant")
+COUNT_INFEROTEMPORAL: Final = Code("COUNT-INFTEMP", PRIVATE_SCHEME, "Number in the inferotemporal quadrant")
+COUNT_INFERONASAL: Final = Code("COUNT-INFNAS", PRIVATE_SCHEME, "Number in the inferonasal quadrant")
+METHOD_DR: Final = Code("METHOD-DR", PRIVATE_SCHEME, "Worst grade of the gradable photographs of an eye")
+METHOD_DR_RULE: Final = Code("METHOD-DR-RULE", PRIVATE_SCHEME, "Lesions of the retina by a segmentation model")
+METHOD_DME: Final = Code("METHOD-DME", PRIVATE_SCHEME, "Hard exudate within one disc diameter of the fovea")
+ADVANCED_GLAUCOMA: Final = Code("ADV-GLAUCOMA", PRIVATE_SCHEME, "Advanced glaucoma suspected from the optic disc")
+VERTICAL_CDR: Final = Code("VERTICAL-CDR", PRIVATE_SCHEME, "Vertical cup-to-disc ratio")
+AREA_CDR: Final = Code("AREA-CDR", PRIVATE_SCHEME, "Cup-to-disc ratio by area")
+RIM_SHARE: Final = Code("RIM-SHARE", PRIVATE_SCHEME, "Share of the disc that is rim")
+FIELD_SHARE: Final = Code("FIELD-SHARE", PRIVATE_SCHEME, "Share of the photographed field")
+METHOD_CRITICAL: Final = Code("METHOD-CRITICAL", PRIVATE_SCHEME, "Area of a class of a segmentation model in the field")
+METHOD_CDR: Final = Code("METHOD-CDR", PRIVATE_SCHEME, "Cup and disc of a segmentation model")
+
+# Visual fields.
+VISUAL_FIELD: Final = Code("VISUAL-FIELD", PRIVATE_SCHEME, "Visual field of one test")
+FIELD_RELIABILITY: Final = Code("VF-RELIABILITY", PRIVATE_SCHEME, "Reliability of a visual field test")
+FIELD_RELIABLE: Final = Code("VF-RELIABLE", PRIVATE_SCHEME, "Visual field test is reliable")
+FIELD_DURATION: Final = Code("VF-DURATION", PRIVATE_SCHEME, "Duration of a visual field test")
+FIELD_POINTS: Final = Code("VF-POINTS", PRIVATE_SCHEME, "Number of visual field test points")
+FIELD_NOT_SEEN: Final = Code("VF-NOT-SEEN", PRIVATE_SCHEME, "Number of test points not seen")
+MD_PROBABILITY: Final = Code("VF-MD-P", PRIVATE_SCHEME, "Probability of the mean deviation")
+PSD_PROBABILITY: Final = Code("VF-PSD-P", PRIVATE_SCHEME, "Probability of the pattern standard deviation")
+VFI_PROBABILITY: Final = Code("VF-VFI-P", PRIVATE_SCHEME, "Probability of the visual field index")
+MEAN_TOTAL_DEVIATION: Final = Code("VF-MEAN-TD", PRIVATE_SCHEME, "Unweighted mean of total deviations")
+TOTAL_BELOW_5: Final = Code("VF-TD-P5", PRIVATE_SCHEME, "Points with total deviation below the 5 % limit")
+TOTAL_BELOW_1: Final = Code("VF-TD-P1", PRIVATE_SCHEME, "Points with total deviation below the 1 % limit")
+PATTERN_BELOW_5: Final = Code("VF-PD-P5", PRIVATE_SCHEME, "Points with pattern deviation below the 5 % limit")
+PATTERN_BELOW_1: Final = Code("VF-PD-P1", PRIVATE_SCHEME, "Points with pattern deviation below the 1 % limit")
+FIELD_STAGE: Final = Code("VF-STAGE", PRIVATE_SCHEME, "Stage of field loss by the mean deviation")
+FIELD_MILD: Final = Code("VF-MILD", PRIVATE_SCHEME, "No or early visual field loss")
+FIELD_MODERATE: Final = Code("VF-MODERATE", PRIVATE_SCHEME, "Moderate visual field loss")
+FIELD_ADVANCED: Final = Code("VF-ADVANCED", PRIVATE_SCHEME, "Advanced visual field loss")
+FIELD_SECTOR_TEMPORAL: Final = Code("GH-T", PRIVATE_SCHEME, "Visual field of the temporal disc sector")
+FIELD_SECTOR_SUPEROTEMPORAL: Final = Code("GH-ST", PRIVATE_SCHEME, "Visual field of the superotemporal disc sector")
+FIELD_SECTOR_SUPERONASAL: Final = Code("GH-SN", PRIVATE_SCHEME, "Visual field of the superonasal disc sector")
+FIELD_SECTOR_NASAL: Final = Code("GH-N", PRIVATE_SCHEME, "Visual field of the nasal disc sector")
+FIELD_SECTOR_INFERONASAL: Final = Code("GH-IN", PRIVATE_SCHEME, "Visual field of the inferonasal disc sector")
+FIELD_SECTOR_INFEROTEMPORAL: Final = Code("GH-IT", PRIVATE_SCHEME, "Visual field of the inferotemporal disc sector")
+METHOD_FIELD: Final = Code("METHOD-FIELD", PRIVATE_SCHEME, "Indices as the perimeter gave them")
+METHOD_GARWAY_HEATH: Final = Code("METHOD-GH", PRIVATE_SCHEME, "Map of visual field points to optic disc sectors")
+
+# Trends over the visits of one eye: any quantity; the unit says which.
+RATE_LOW: Final = Code("RATE-LOW", PRIVATE_SCHEME, "Lower limit of the confidence interval of the rate")
+RATE_HIGH: Final = Code("RATE-HIGH", PRIVATE_SCHEME, "Upper limit of the confidence interval of the rate")
+RATE_P: Final = Code("RATE-P", PRIVATE_SCHEME, "p-value of the rate")
+RATE_ROBUST: Final = Code("RATE-ROBUST", PRIVATE_SCHEME, "Theil-Sen rate")
+RATE_ROBUST_P: Final = Code("RATE-ROBUST-P", PRIVATE_SCHEME, "p-value of the trend by the tau of Kendall")
+RATE_RESIDUAL: Final = Code("RATE-RESIDUAL", PRIVATE_SCHEME, "Residual standard deviation about the trend")
+RATE_VISITS: Final = Code("RATE-VISITS", PRIVATE_SCHEME, "Number of visits in the trend")
+RATE_YEARS: Final = Code("RATE-YEARS", PRIVATE_SCHEME, "Time between first and last visit of the trend")
+TREND_DIRECTION: Final = Code("TREND", PRIVATE_SCHEME, "Direction of the trend")
+TREND_WORSE: Final = Code("TREND-WORSE", PRIVATE_SCHEME, "Significant worsening")
+TREND_BETTER: Final = Code("TREND-BETTER", PRIVATE_SCHEME, "Significant improvement")
+TREND_NONE: Final = Code("TREND-NONE", PRIVATE_SCHEME, "No significant change")
+METHOD_TREND: Final = Code("METHOD-TREND", PRIVATE_SCHEME, "Linear regression over the visits of one eye")
+
+# Progression of visual fields.
+FIELD_TREND: Final = Code("VF-TREND", PRIVATE_SCHEME, "Trend of a global index of the visual field")
+FIELD_POINT_TREND: Final = Code("VF-POINT-TREND", PRIVATE_SCHEME, "Pointwise trend of the visual field")
+FIELD_EVENT: Final = Code("VF-EVENT", PRIVATE_SCHEME, "Event analysis of the visual field")
+MD_RATE: Final = Code("VF-MD-RATE", PRIVATE_SCHEME, "Rate of change of the mean deviation")
+VFI_RATE: Final = Code("VF-VFI-RATE", PRIVATE_SCHEME, "Rate of change of the visual field index")
+POINTS_WORSENING: Final = Code("VF-WORSENING", PRIVATE_SCHEME, "Test points with significant worsening")
+POINTS_CLUSTER: Final = Code("VF-CLUSTER", PRIVATE_SCHEME, "Test points in the largest cluster of worsening")
+POINT_PROGRESSION: Final = Code("VF-POINT-PROGR", PRIVATE_SCHEME, "Progression by pointwise regression")
+EVENT_STATE: Final = Code("VF-EVENT-STATE", PRIVATE_SCHEME, "State of the event analysis")
+EVENT_NONE: Final = Code("EVENT-NONE", PRIVATE_SCHEME, "No event")
+EVENT_SUSPECTED: Final = Code("EVENT-SUSPECTED", PRIVATE_SCHEME, "Event in two consecutive visits")
+EVENT_CONFIRMED: Final = Code("EVENT-CONFIRMED", PRIVATE_SCHEME, "Event in three consecutive visits")
+EVENT_POINTS: Final = Code("VF-EVENT-POINTS", PRIVATE_SCHEME, "Test points of the event")
+METHOD_POINTWISE: Final = Code("METHOD-PLR", PRIVATE_SCHEME, "Pointwise linear regression of sensitivities")
+METHOD_EVENT: Final = Code("METHOD-EVENT", PRIVATE_SCHEME, "Loss from the mean of two baseline visits, repeated")
+
+# Comparison with an earlier image.
+PRIOR_COMPARISON: Final = Code("COMPARISON", PRIVATE_SCHEME, "Comparison with an earlier image of the same eye")
+PRIOR_IMAGE: Final = Code("PRIOR-IMAGE", PRIVATE_SCHEME, "Earlier image that was compared with")
+INTERVAL: Final = Code("INTERVAL", PRIVATE_SCHEME, "Time since the earlier image")
+OVERLAP_SHARE: Final = Code("OVERLAP-SHARE", PRIVATE_SCHEME, "Share of the current image that was compared")
+REGISTERED_DETAILS: Final = Code("REG-MATCHES", PRIVATE_SCHEME, "Number of details that agree between the images")
+REGISTRATION_MISS: Final = Code("REG-ERROR", PRIVATE_SCHEME, "Registration error by the diameter of the field")
+VESSEL_CORRELATION: Final = Code("REG-CORRELATION", PRIVATE_SCHEME, "Correlation of the vessels after registration")
+CHANGE: Final = Code("CHANGE", PRIVATE_SCHEME, "Change since the earlier image")
+CHANGE_NEW: Final = Code("CHANGE-NEW", PRIVATE_SCHEME, "New since the earlier image")
+CHANGE_GROWN: Final = Code("CHANGE-GROWN", PRIVATE_SCHEME, "Grown since the earlier image")
+CHANGE_SHRUNK: Final = Code("CHANGE-SHRUNK", PRIVATE_SCHEME, "Smaller than in the earlier image")
+CHANGE_GONE: Final = Code("CHANGE-GONE", PRIVATE_SCHEME, "Gone since the earlier image")
+CHANGE_NONE: Final = Code("CHANGE-NONE", PRIVATE_SCHEME, "No change beyond the limit")
+COUNT_THEN: Final = Code("COUNT-THEN", PRIVATE_SCHEME, "Number of lesions in the earlier image")
+COUNT_NEW: Final = Code("COUNT-NEW", PRIVATE_SCHEME, "Number of new lesions")
+COUNT_GROWN: Final = Code("COUNT-GROWN", PRIVATE_SCHEME, "Number of grown lesions")
+COUNT_GONE: Final = Code("COUNT-GONE", PRIVATE_SCHEME, "Number of lesions that are gone")
+SHARE_NOW: Final = Code("SHARE-NOW", PRIVATE_SCHEME, "Share of the compared field")
+SHARE_THEN: Final = Code("SHARE-THEN", PRIVATE_SCHEME, "Share of the compared field in the earlier image")
+AREA_THEN: Final = Code("AREA-THEN", PRIVATE_SCHEME, "Area in the earlier image")
+CST_CHANGE: Final = Code("CST-CHANGE", PRIVATE_SCHEME, "Change of central subfield thickness")
+CHANGE_INNER_SUPERIOR: Final = Code("CHANGE-IS", PRIVATE_SCHEME, "Change of inner superior subfield thickness")
+CHANGE_INNER_NASAL: Final = Code("CHANGE-IN", PRIVATE_SCHEME, "Change of inner nasal subfield thickness")
+CHANGE_INNER_INFERIOR: Final = Code("CHANGE-II", PRIVATE_SCHEME, "Change of inner inferior subfield thickness")
+CHANGE_INNER_TEMPORAL: Final = Code("CHANGE-IT", PRIVATE_SCHEME, "Change of inner temporal subfield thickness")
+CHANGE_OUTER_SUPERIOR: Final = Code("CHANGE-OS", PRIVATE_SCHEME, "Change of outer superior subfield thickness")
+CHANGE_OUTER_NASAL: Final = Code("CHANGE-ON", PRIVATE_SCHEME, "Change of outer nasal subfield thickness")
+CHANGE_OUTER_INFERIOR: Final = Code("CHANGE-OI", PRIVATE_SCHEME, "Change of outer inferior subfield thickness")
+CHANGE_OUTER_TEMPORAL: Final = Code("CHANGE-OT", PRIVATE_SCHEME, "Change of outer temporal subfield thickness")
+THICKNESS_THEN: Final = Code("THICKNESS-THEN", PRIVATE_SCHEME, "Central subfield thickness at the earlier visit")
+THICKENED_AREA: Final = Code("THICKENED-AREA", PRIVATE_SCHEME, "Area that is thicker by more than the limit")
+FLUID_THEN: Final = Code("FLUID-THEN", PRIVATE_SCHEME, "Volume of retinal fluid at the earlier visit")
+FLUID_CHANGE: Final = Code("FLUID-CHANGE", PRIVATE_SCHEME, "Change of the volume of retinal fluid")
+METHOD_PHOTO_CHANGE: Final = Code("METHOD-OP-CHANGE", PRIVATE_SCHEME, "Lesions of two registered photographs")
+METHOD_OCT_CHANGE: Final = Code("METHOD-OCT-CHNG", PRIVATE_SCHEME, "Difference of the maps of two registered scans")
+# What changed of the nine fields, by the names of ETDRS_FIELDS.
+ETDRS_CHANGES: Final[Mapping[str, Code]] = {
+    "centre": CST_CHANGE,
+    "inner superior": CHANGE_INNER_SUPERIOR,
+    "inner nasal": CHANGE_INNER_NASAL,
+    "inner inferior": CHANGE_INNER_INFERIOR,
+    "inner temporal": CHANGE_INNER_TEMPORAL,
+    "outer superior": CHANGE_OUTER_SUPERIOR,
+    "outer nasal": CHANGE_OUTER_NASAL,
+    "outer inferior": CHANGE_OUTER_INFERIOR,
+    "outer temporal": CHANGE_OUTER_TEMPORAL,
+}
+
 GRADABILITY: Final = Code("GRADABILITY", PRIVATE_SCHEME, "Gradability of the image")
 GRADABLE: Final = Code("GRADABLE", PRIVATE_SCHEME, "Gradable")
 UNGRADABLE: Final = Code("UNGRADABLE", PRIVATE_SCHEME, "Ungradable")
@@ -358,6 +655,23 @@ FOCUS_SCORE: Final = Code("FOCUS-SCORE", PRIVATE_SCHEME, "Focus score")
 CONTRAST_SCORE: Final = Code("CONTRAST-SCORE", PRIVATE_SCHEME, "Contrast score")
 FIELD_SCORE: Final = Code("FIELD-SCORE", PRIVATE_SCHEME, "Field of view score")
 SIGNAL_QUALITY: Final = Code("SIGNAL-QUALITY", PRIVATE_SCHEME, "Signal quality of the B-scan")
+
+# Summary of a visit.
+VISIT_SUMMARY: Final = Code("VISIT-SUMMARY", PRIVATE_SCHEME, "Summary of the findings of one eye at one visit")
+STRUCTURE_FUNCTION: Final = Code("STRUCT-FUNCTION", PRIVATE_SCHEME, "Nerve fibre layer beside the visual field")
+VISIT_AGREEMENT: Final = Code("AGREEMENT", PRIVATE_SCHEME, "Agreement of two methods")
+AGREE_BOTH: Final = Code("AGREE-BOTH", PRIVATE_SCHEME, "Both methods show it")
+AGREE_NEITHER: Final = Code("AGREE-NEITHER", PRIVATE_SCHEME, "Neither method shows it")
+FIRST_ONLY: Final = Code("FIRST-ONLY", PRIVATE_SCHEME, "Only tomography shows it")
+SECOND_ONLY: Final = Code("SECOND-ONLY", PRIVATE_SCHEME, "Only the photograph or the field shows it")
+CONTRADICT: Final = Code("CONTRADICT", PRIVATE_SCHEME, "The methods contradict each other")
+FIELD_UPPER: Final = Code("VF-UPPER-HALF", PRIVATE_SCHEME, "Mean total deviation above, inferotemporal sector")
+FIELD_LOWER: Final = Code("VF-LOWER-HALF", PRIVATE_SCHEME, "Mean total deviation below, superotemporal sector")
+METHOD_VISIT: Final = Code("METHOD-VISIT", PRIVATE_SCHEME, "Findings of other jobs of the same visit, side by side")
+
+METHOD_MODEL_SURFACES: Final = Code("METHOD-SURFACES", PRIVATE_SCHEME, "Surfaces from the classes of a model")
+THICKNESS_DIFFERENCE: Final = Code("THICKNESS-DIFF", PRIVATE_SCHEME, "Difference of a thickness from a reference")
+SOURCE_FINDING: Final = Code("SOURCE-FINDING", PRIVATE_SCHEME, "Finding that this one was inferred from")
 
 RESULT_OBJECT: Final = Code("RESULT-OBJECT", PRIVATE_SCHEME, "Object made by the same analysis")
 NOT_ANALYSED: Final = Code("NOT-ANALYSED", PRIVATE_SCHEME, "Not analysed")
