@@ -36,6 +36,17 @@ def test_the_built_in_pipelines():
         "similar-cases",
         "retinal-thickness",
         "fundus-quality",
+        "visual-field",
+        "field-progression",
+        "macular-oedema",
+        "drusen-atrophy",
+        "nerve-fibre-layer",
+        "rnfl-progression",
+        "diabetic-retinopathy",
+        "critical-findings",
+        "visit-summary",
+        "fundus-comparison",
+        "oct-comparison",
     ]
     assert all(name == pipeline.name for name, pipeline in PIPELINES.items())
 
@@ -121,7 +132,7 @@ def test_every_parameter_is_documented_with_its_default():
     from pathlib import Path
 
     reference = Path(__file__).resolve().parents[2] / "docs/reference"
-    text = "\n## ".join((reference / page).read_text() for page in ("pipelines.md", "pathology.md"))
+    text = "\n## ".join((reference / page).read_text() for page in ("pipelines.md", "pathology.md", "ophthalmology.md"))
     for pipeline in PIPELINES.values():
         section = text.split(f"## {pipeline.name}")[1].split("\n## ")[0]
         for parameter in pipeline.parameters:

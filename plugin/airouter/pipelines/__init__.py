@@ -7,13 +7,22 @@ from types import MappingProxyType
 from airouter.domain.model import Model, Scalar
 from airouter.errors import ConfigurationError
 from airouter.pipelines import (
+    critical_findings,
+    diabetic_retinopathy,
+    drusen_atrophy,
+    field_progression,
+    fundus_comparison,
     fundus_quality,
+    macular_oedema,
     margin,
     membrane_scoring,
     mitotic_count,
+    nerve_fibre_layer,
     nottingham,
     nuclear_positivity,
+    oct_comparison,
     retinal_thickness,
+    rnfl_progression,
     slide_classification,
     slide_embedding,
     slide_quality,
@@ -21,14 +30,18 @@ from airouter.pipelines import (
     til_score,
     triage,
     tumour_tissue,
+    visit_summary,
+    visual_field,
 )
-from airouter.pipelines.pipeline import Companion, Parameter, Pipeline, Run, WithCompanions, unusable
+from airouter.pipelines.pipeline import Companion, Extent, Parameter, Pipeline, Rules, Run, WithCompanions, unusable
 
 __all__ = [
     "PIPELINES",
     "Companion",
+    "Extent",
     "Parameter",
     "Pipeline",
+    "Rules",
     "Run",
     "WithCompanions",
     "companions_problem",
@@ -52,6 +65,17 @@ _BUILT_IN = (
     slide_embedding.PIPELINE,
     retinal_thickness.PIPELINE,
     fundus_quality.PIPELINE,
+    visual_field.PIPELINE,
+    field_progression.PIPELINE,
+    macular_oedema.PIPELINE,
+    drusen_atrophy.PIPELINE,
+    nerve_fibre_layer.PIPELINE,
+    rnfl_progression.PIPELINE,
+    diabetic_retinopathy.PIPELINE,
+    critical_findings.PIPELINE,
+    visit_summary.PIPELINE,
+    fundus_comparison.PIPELINE,
+    oct_comparison.PIPELINE,
 )
 
 
@@ -77,6 +101,8 @@ def register(built_in: Iterable[Pipeline], others: Iterable[EntryPoint]) -> Mapp
 
 def problem(pipeline: Pipeline, model: Model, parameters: Mapping[str, Scalar] | None = None) -> str | None:
     """Why a model (with a route's parameters) cannot do a pipeline's task, None where it can."""
+    if pipeline.head is None:
+        return unusable(pipeline.parameters, parameters or {})
     if model.reads.modality is not pipeline.modality:
         return f"model {model.name} reads {model.reads.modality}, pipeline {pipeline.name} {pipeline.modality}"
     if model.head.kind is not pipeline.head:

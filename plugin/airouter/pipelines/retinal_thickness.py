@@ -13,37 +13,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from airouter.domain import codes
-from airouter.domain.finding import Finding, Measurement, NotAnalysed, Region, Result, Segment, Segmentation, Ungradable
+from airouter.domain.finding import Finding, Measurement, NotAnalysed, Result, Segment, Segmentation, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind, Model
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Laterality, Modality
-from airouter.imaging import contours, etdrs, layers
-from airouter.imaging.etdrs import Ring, Side
+from airouter.imaging import layers
 from airouter.imaging.oct import OctVolume
-from airouter.imaging.orientation import anatomy, raster_problem
+from airouter.imaging.orientation import raster_problem
 from airouter.inference.whole import whole
+from airouter.pipelines import macular_grid, retina_regions
 from airouter.pipelines.parallel import WORKERS, in_order, workers
 from airouter.pipelines.pipeline import WHOLE_IMAGE, Parameter, Pipeline, Values
 from airouter.ports import Predictor, ProgressSink
 
 PARAMETERS: Final = (
-    # Chalam KV et al. (DRCR.net). Retinal thickness in people with diabetes and minimal or no diabetic retinopathy.
-    # Invest Ophthalmol Vis Sci 2012;53:8154-8161: 320 um in men, 305 um in women; the higher one holds for both.
-    Parameter("high_cst_um", 320.0, "um", "central subfield thickness above which the priority is HIGH", 100.0, 2000.0),
+    macular_grid.HIGH_CST,
     Parameter("high_fluid_ul", 0.01, "uL", "volume of fluid above which the priority is HIGH", 0.0, 100.0),
     Parameter(
         "high_fluid_mm2", 0.01, "mm2", "area of fluid on one B-scan above which the priority is HIGH", 0.0, 100.0
     ),
     Parameter("min_fluid_um2", 500.0, "um2", "least area of a pocket of fluid on a B-scan", 0.0, 1e6),
-    Parameter("min_coverage", 0.9, "{ratio}", "least share of a field that the scan covers", 0.5, 1.0),
-    Parameter("max_slice_um", 500.0, "um", "widest distance of B-scans that still make a grid", 1.0, 1000.0),
+    macular_grid.MIN_COVERAGE,
+    macular_grid.MAX_SLICE,
     Parameter("max_untrusted", 0.25, "{ratio}", "largest share of columns without a trustworthy boundary", 0.0, 1.0),
     WORKERS,
 )
 
-_CENTRAL_MM: Final = 1.0  # of a single line: the width of the central subfield
-_GRID_MM2: Final = np.pi * etdrs.RADII_MM[-1] ** 2
 _RETINA: Final = 1
 _FLUID: Final = 2
 _CENTRED: Final = "The grid is centred on the scan; fixation on the fovea is assumed."
@@ -79,23 +75,23 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
         )
     mask = np.stack([s.labels for s in scans])
     thickness = layers.thickness_um(ilm, rpe, images.axial_um)
-    measured, missing, cst = _thickness(images, thickness, values)
+    found = macular_grid.grid(images, thickness, values["min_coverage"], values["max_slice_um"])
     fluid, absent = _fluid(images, mask)
     retina = Finding(
         key="retina",
         label="Retinal thickness",
         finding=codes.RETINA,
-        region=_retina(images, ilm, rpe),
+        region=retina_regions.between(images, ilm, rpe),
         site=codes.EYE,
         laterality=images.laterality,
-        measurements=tuple(measured),
-        comment=_comment(images, measured, untrusted),
+        measurements=found.measured,
+        comment=_comment(images, found.measured, untrusted),
     )
     wet = Finding(
         key="fluid",
         label="Retinal fluid",
         finding=codes.RETINAL_FLUID,
-        region=_pocket(images, mask) or retina.region,
+        region=retina_regions.largest(images, mask == _FLUID) or retina.region,
         site=codes.EYE,
         laterality=images.laterality,
         measurements=(fluid,),
@@ -103,9 +99,9 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
     )
     return Result(
         findings=(retina, wet),
-        verdict=_verdict(cst, fluid, values),
+        verdict=_verdict(found.cst, fluid, values),
         segmentations=(_segmentation(images, mask),),
-        not_analysed=(*missing, *absent),
+        not_analysed=(*found.missing, *absent),
         execution_provider=predict.provider,
     )
 
@@ -152,61 +148,6 @@ def _labels(
     return np.where(large[pockets], _FLUID, inside * _RETINA).astype(np.uint8)
 
 
-def _thickness(
-    volume: OctVolume, thickness: NDArray[np.float64], values: Values
-) -> tuple[list[Measurement], list[NotAnalysed], float | None]:
-    """Measurements of thickness, what could not be measured, and the central subfield thickness in um."""
-    why = _no_grid(volume, values["max_slice_um"])
-    if why or volume.slice_um is None:
-        quantities = ("central subfield thickness", "ETDRS grid", "total macular volume")
-        missing = [NotAnalysed(quantity, f"not analysed because {why}") for quantity in quantities]
-        return (_along_the_line(thickness[0], volume.lateral_um) if len(volume) == 1 else []), missing, None
-    fields = etdrs.fields(thickness.astype(np.float32), volume.slice_um, volume.lateral_um)
-    covered = {key for key, field in fields.items() if field.coverage >= values["min_coverage"]}
-    sides, unknown = anatomy(volume)
-    measured, missing = [], []
-    for (ring, side), field in fields.items():
-        if ring is not Ring.CENTRAL and side not in sides:
-            continue
-        name = codes.ETDRS_FIELDS["centre" if ring is Ring.CENTRAL else f"{ring} {sides[side]}"]
-        if (ring, side) in covered:
-            measured.append(Measurement(name, field.mean, codes.UM))
-        else:
-            share = f"the scan covers {100 * field.coverage:.0f} % of the field"
-            missing.append(NotAnalysed(name.meaning, f"not analysed because {share}"))
-    for direction, reason in unknown.items():
-        missing.append(NotAnalysed(f"{direction} fields of the ETDRS grid", f"not analysed because {reason}"))
-    if len(covered) == len(fields):
-        total = etdrs.volume_mm3(fields)
-        measured.append(Measurement(codes.TOTAL_VOLUME, total, codes.UL))  # 1 mm3 is 1 uL
-        measured.append(Measurement(codes.AVERAGE_THICKNESS, 1e3 * total / _GRID_MM2, codes.UM))
-    else:
-        reason = "not analysed because the scan does not cover the whole grid of 6 mm"
-        missing += [NotAnalysed(quantity, reason) for quantity in ("total macular volume", "average macular thickness")]
-    central = (Ring.CENTRAL, Side.NONE)
-    return measured, missing, fields[central].mean if central in covered else None
-
-
-def _no_grid(volume: OctVolume, widest_um: float) -> str | None:
-    """Why the ETDRS grid cannot be laid over the scan, None where it can."""
-    if problem := raster_problem(volume):
-        return problem
-    if volume.slice_um is not None and volume.slice_um > widest_um:
-        return f"the B-scans are {volume.slice_um:.0f} um apart, more than {widest_um:.0f} um"
-    return None
-
-
-def _along_the_line(thickness: NDArray[np.float64], lateral_um: float) -> list[Measurement]:
-    """Mean over a single B-scan, and over its central millimetre; neither is a central subfield thickness."""
-    known = np.isfinite(thickness)
-    found = [Measurement(codes.RETINAL_THICKNESS, float(thickness[known].mean()), codes.UM)]
-    away = np.abs(np.arange(len(thickness)) - (len(thickness) - 1) / 2) * lateral_um / 1000.0
-    centre = away <= _CENTRAL_MM / 2
-    if len(thickness) * lateral_um / 1000.0 >= _CENTRAL_MM and known[centre].mean() >= 0.9:
-        found.append(Measurement(codes.CENTRAL_THICKNESS, float(thickness[centre & known].mean()), codes.UM))
-    return found
-
-
 def _fluid(volume: OctVolume, mask: NDArray[np.uint8]) -> tuple[Measurement, list[NotAnalysed]]:
     """Volume of fluid over a raster of B-scans, or its area on a single one."""
     pixels = float((mask == _FLUID).sum())
@@ -220,32 +161,9 @@ def _fluid(volume: OctVolume, mask: NDArray[np.uint8]) -> tuple[Measurement, lis
     return area, [NotAnalysed("volume of retinal fluid", f"not analysed because {why}")]
 
 
-def _retina(volume: OctVolume, ilm: NDArray[np.float64], rpe: NDArray[np.float64]) -> Region:
-    """The retina as a polygon on the B-scan nearest to the middle that has its boundaries in half of its columns."""
-    trusted = np.isfinite(ilm).mean(axis=1)
-    away = np.abs(np.arange(len(volume)) - (len(volume) - 1) / 2)
-    plane = int(np.lexsort((away, trusted < min(0.5, trusted.max())))[0])
-    columns = np.flatnonzero(np.isfinite(ilm[plane]))
-    upper = np.stack([columns + 0.5, ilm[plane, columns]], axis=1)
-    lower = np.stack([columns + 0.5, rpe[plane, columns]], axis=1)[::-1]
-    closed = np.concatenate([upper, lower]).astype(np.float32)
-    points = cv2.approxPolyDP(closed[:, None], 0.5, True).reshape(-1, 2)
-    return Region("POLYGON", volume.instance_uid, points.astype(np.float64), frame=plane + 1)
-
-
-def _pocket(volume: OctVolume, mask: NDArray[np.uint8]) -> Region | None:
-    """The largest pocket on the B-scan with the most fluid, None where there is none."""
-    amount = (mask == _FLUID).sum(axis=(1, 2))
-    plane = int(amount.argmax())
-    if not amount[plane]:
-        return None
-    points = contours.outline(mask[plane] == _FLUID)
-    return Region("POLYGON", volume.instance_uid, points.astype(np.float64), frame=plane + 1)
-
-
-def _comment(volume: OctVolume, measured: list[Measurement], untrusted: float) -> str:
+def _comment(volume: OctVolume, measured: tuple[Measurement, ...], untrusted: float) -> str:
     parts = []
-    if len(volume) == 1:
+    if macular_grid.is_line(volume):
         parts.append("Means along one B-scan, over its whole length and its central 1 mm; not an ETDRS subfield.")
     elif measured:
         parts.append(_CENTRED)
