@@ -30,6 +30,7 @@ GROUPS = {
     "quantised": ("int8", "quantised"),
     "ingest": ("ingest",),
     "writing": ("writing",),
+    "quality": ("quality",),
 }
 _WIDTH = 150  # of a table that is not shown on a terminal
 

@@ -5,6 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from airouter import __version__
 from airouter.adapters.database import DatabaseJournal
 from airouter.domain.job import JobState, Progress
-from airouter.domain.priority import Priority
+from airouter.domain.priority import Priority, Reading, Verdict
 from airouter.errors import ArchiveUnavailable, JournalUnavailable, NotInArchive, RouterError, StateLocked
 from airouter.ports import JobRecord
 from airouter.services.request import Request
@@ -24,7 +25,7 @@ from airouter.web.guard import MAX_BODY_BYTES
 from airouter.web.metrics import Metrics
 from airouter.web.orthanc_version import CVES, notice
 from airouter.web.services import Health, RouterState
-from tests.web_services import DONE, PATIENT, RUNNING, STUDY, STUDY_ID, Fake, filled, job
+from tests.web_services import DONE, PATIENT, RESULT, RUNNING, STUDY, STUDY_ID, Fake, filled, job
 
 ALICE = {"Authorization": "Basic " + base64.b64encode(b"alice:s:cret").decode()}
 GETS = (
@@ -32,6 +33,7 @@ GETS = (
     "/ai/models",
     "/ai/jobs",
     f"/ai/jobs/{DONE}",
+    f"/ai/jobs/{DONE}/charts",
     "/ai/decisions",
     "/ai/worklist",
     f"/ai/studies/{STUDY}/findings",
@@ -128,7 +130,7 @@ def test_a_job_tells_progress_model_and_evidence(client: FlaskClient) -> None:
 
 def test_findings_come_with_model_evidence_and_what_was_not_analysed(client: FlaskClient) -> None:
     study = client.get(f"/ai/studies/{STUDY}/findings").json
-    assert study["verdict"] == {"priority": "HIGH", "reason": "index above 10 %"}
+    assert study["verdict"] == {"priority": "HIGH", "reason": "index above 10 %", "reading": None}
     (result,) = study["results"]
     assert result["job"] == DONE
     assert result["model"]["sha256"] == "c" * 64
@@ -145,6 +147,18 @@ def test_decisions_and_worklist(client: FlaskClient) -> None:
     assert decision["clauses"] == [{"path": "Modality", "expected": "SM", "found": "SM", "matched": True}]
     (entry,) = client.get("/ai/worklist").json["studies"]
     assert (entry["study"], entry["study_id"], entry["verdict"]["priority"]) == (STUDY, STUDY_ID, "HIGH")
+    assert entry["verdict"]["reading"] is None
+
+
+def test_the_bucket_stands_in_the_worklist_and_beside_the_findings(client: FlaskClient, fresh: Fake) -> None:
+    assert fresh.journal is not None
+    verdict = Verdict(Priority.ROUTINE, "normal", Reading.REVIEW_AND_RELEASE)
+    fresh.journal.complete(replace(RESULT, job=RUNNING, verdict=verdict))
+    study = client.get(f"/ai/studies/{STUDY}/findings").json
+    assert [r["verdict"]["reading"] for r in study["results"]] == [None, "Review & Release"]
+    together = {"priority": "HIGH", "reason": "index above 10 %", "reading": "Full reading"}
+    assert study["verdict"] == together, "an urgent study is read in full"
+    assert client.get("/ai/worklist").json["studies"][0]["verdict"] == together
 
 
 def test_submitting_passes_the_wish_and_the_user(client: FlaskClient, fake: Fake) -> None:
@@ -154,10 +168,12 @@ def test_submitting_passes_the_wish_and_the_user(client: FlaskClient, fake: Fake
     assert answer.json["decisions"][0]["route"] == "slides"
     client.post("/ai/jobs", json={"studies": [STUDY_ID, "1.2", "1.2"], "pipeline": "p", "model": "m", "retry": True})
     client.post("/ai/jobs", json={"all": True}, headers={"Authorization": "Bearer abc"})
+    client.post("/ai/jobs", json={"study": STUDY, "pipeline": "visual-field"})
     assert fake.submitted == [
         (Request((STUDY,), route="slides", priority=Priority.STAT), "alice"),
         (Request((STUDY_ID, "1.2"), pipeline="p", model="m", retry=True), None),
         (Request(everything=True), None),
+        (Request((STUDY,), pipeline="visual-field"), None),
     ]
 
 
@@ -171,8 +187,9 @@ def test_submitting_passes_the_wish_and_the_user(client: FlaskClient, fake: Fake
         {"all": "yes"},
         {"all": False},
         {"study": "../etc"},
-        {"study": STUDY, "pipeline": "p"},
         {"study": STUDY, "model": "m"},
+        {"study": STUDY, "route": "r", "pipeline": "p"},
+        {"study": STUDY, "companions": {"tissue": "m"}},
         {"study": STUDY, "route": "r", "pipeline": "p", "model": "m"},
         {"study": STUDY, "priority": "URGENT"},
         {"study": STUDY, "colour": "red"},

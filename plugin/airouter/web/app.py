@@ -9,7 +9,9 @@ from flask_openapi3.openapi import OpenAPI
 
 from airouter import __version__
 from airouter.web import guard, problems
+from airouter.web.charts import chart_routes
 from airouter.web.metrics import Metrics
+from airouter.web.quality import quality_routes
 from airouter.web.rescans import rescan_routes
 from airouter.web.routes import FAILURES, routes
 from airouter.web.schemas import ErrorView
@@ -42,6 +44,8 @@ def create_app(services: WebServices, metrics: Metrics | None = None) -> OpenAPI
     app.register_api(routes(services, metrics))
     app.register_api(similar_routes(services))
     app.register_api(rescan_routes(services))
+    app.register_api(quality_routes(services))
+    app.register_api(chart_routes(services))
 
     @app.get("/ai/openapi.json", summary="This interface as OpenAPI", responses={HTTPStatus.OK: _DOCUMENT})
     def openapi() -> Response:

@@ -12,6 +12,8 @@ from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from airouter.web.problems import problem
 
 MAX_BODY_BYTES = 1 << 20
+# Routes whose body need not be JSON, with the most bytes it may have; each checks the type of what is no JSON itself.
+OWN_BODIES = {"/ai/quality": 25 << 20}
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FOREIGN = "The request comes from another site; send it from a page of this server, or from a program."
 
@@ -22,6 +24,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# A drawing has its strokes and colours in style attributes, without which a browser shows it in black.
+_DRAWING = f"{HEADERS['Content-Security-Policy']}; style-src 'unsafe-inline'; sandbox"
 
 
 def user() -> str | None:
@@ -72,12 +76,27 @@ def _check() -> Response | None:
         return problem(403, "cross-site request", _FOREIGN)
     if request.method == "DELETE":
         return None if _deliberate() else problem(403, "not a deliberate request", "Send the header X-Requested-With.")
-    return _json_object()
+    most = OWN_BODIES.get(str(request.url_rule))
+    return _json_object() if most is None else _own_body(most)
+
+
+def _own_body(most: int) -> Response | None:
+    """A body of a route that takes others than JSON: JSON as everywhere, else not compressed and of bounded size."""
+    if request.mimetype == "application/json":
+        return _json_object()
+    if request.headers.get("Content-Encoding", "identity") != "identity":
+        return problem(415, "the body is compressed", "Send it as it is; pictures are compressed already.")
+    if (request.content_length or 0) > most:
+        return problem(413, f"the body has {request.content_length} bytes", f"Send at most {most >> 20} MiB.")
+    request.max_content_length = most
+    return None
 
 
 def secure(response: Response) -> Response:
     """Set the headers that every answer carries."""
     response.headers.update(HEADERS)
+    if response.mimetype == "image/svg+xml":
+        response.headers["Content-Security-Policy"] = _DRAWING
     return response
 
 

@@ -15,6 +15,7 @@ from airouter.web import orthanc_version
 from airouter.web.guard import user
 from airouter.web.metrics import Metrics
 from airouter.web.problems import problem
+from airouter.web.result_schemas import FindingsView, ResultView, WorklistItem, WorklistView
 from airouter.web.schemas import (
     DecisionsQuery,
     DecisionsView,
@@ -23,7 +24,6 @@ from airouter.web.schemas import (
     ErrorText,
     ErrorView,
     EvidenceView,
-    FindingsView,
     HealthView,
     ImportsQuery,
     ImportsView,
@@ -35,13 +35,10 @@ from airouter.web.schemas import (
     ModelsView,
     ModelView,
     OrthancView,
-    ResultView,
     StudyPath,
     Submission,
     SubmittedView,
-    WorklistItem,
     WorklistQuery,
-    WorklistView,
 )
 from airouter.web.services import WebServices
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Iterable
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, model_validator
@@ -11,8 +10,8 @@ from pydantic.functional_validators import BeforeValidator
 from airouter.domain.decision import Decision
 from airouter.domain.job import Job, JobState
 from airouter.domain.model import Scalar
-from airouter.domain.priority import Priority, Verdict, most_urgent
-from airouter.ports import JobRecord, ResultRecord, StoredEvidence, WorklistEntry
+from airouter.domain.priority import Priority
+from airouter.ports import JobRecord, StoredEvidence
 from airouter.services.importing import DroppedSlide, ImportState
 from airouter.services.request import Request
 from airouter.web.services import ModelStatus, RouterState
@@ -79,8 +78,8 @@ class Submission(_Input):
     def _consistent(self) -> Self:
         if (self.study is not None) + (self.studies is not None) + self.all != 1:
             raise ValueError("give exactly one of study, studies, or all: true")
-        if (self.pipeline is None) != (self.model is None):
-            raise ValueError("pipeline and model come together")
+        if self.pipeline is None and self.model is not None:
+            raise ValueError("pipeline and model come together")  # a pipeline alone may be one that needs no model
         if self.companions and self.pipeline is None:
             raise ValueError("companions come with a pipeline and a model")
         if self.route is not None and self.pipeline is not None:
@@ -208,7 +207,7 @@ class EvidenceView(BaseModel):
         )
 
 
-def _companions(job: Job) -> dict[str, ModelIdentity]:
+def companions_of(job: Job) -> dict[str, ModelIdentity]:
     return {
         role: ModelIdentity(name=each.name, version=each.version, sha256=each.sha256)
         for role, each in job.companions.items()
@@ -253,7 +252,7 @@ class JobView(BaseModel):
             pipeline=job.pipeline,
             pipeline_version=job.pipeline_version,
             model=ModelIdentity(name=job.model, version=job.model_version, sha256=job.model_sha256),
-            companions=_companions(job),
+            companions=companions_of(job),
             parameters=dict(job.parameters),
             route=job.route,
             priority=job.priority,
@@ -332,83 +331,3 @@ class SubmittedView(BaseModel):
     jobs: list[str]
     unknown: list[str]
     deferred: int
-
-
-class VerdictView(BaseModel):
-    priority: Priority
-    reason: str
-
-    @classmethod
-    def of(cls, verdict: Verdict) -> Self:
-        return cls(priority=verdict.priority, reason=verdict.reason)
-
-
-class WorklistItem(BaseModel):
-    study: str
-    study_id: str
-    verdict: VerdictView
-    updated: str
-
-    @classmethod
-    def of(cls, entry: WorklistEntry) -> Self:
-        return cls(
-            study=entry.study_uid, study_id=entry.study_id, verdict=VerdictView.of(entry.verdict), updated=entry.updated
-        )
-
-
-class WorklistView(BaseModel):
-    studies: list[WorklistItem]
-
-
-class NotAnalysedView(BaseModel):
-    quantity: str
-    reason: str
-
-
-class ResultView(BaseModel):
-    """What one job left. `model` is what ran, None where the job itself is no longer known."""
-
-    job: str
-    pipeline: str | None
-    pipeline_version: str | None
-    model: ModelIdentity | None
-    companions: dict[str, ModelIdentity]
-    execution_provider: str | None
-    sources: list[str]
-    reason: str | None
-    verdict: VerdictView
-    findings: list[dict[str, Any]]
-    not_analysed: list[NotAnalysedView]
-    evidence: list[EvidenceView]
-
-    @classmethod
-    def of(cls, result: ResultRecord, record: JobRecord | None) -> Self:
-        job = record.job if record else None
-        return cls(
-            job=result.job,
-            pipeline=job.pipeline if job else None,
-            pipeline_version=job.pipeline_version if job else None,
-            model=ModelIdentity(name=job.model, version=job.model_version, sha256=job.model_sha256) if job else None,
-            companions=_companions(job) if job else {},
-            execution_provider=record.execution_provider if record else None,
-            sources=[source.uid for source in job.sources] if job else [],
-            reason=record.reason if record else None,
-            verdict=VerdictView.of(result.verdict),
-            findings=[dict(finding) for finding in result.findings],
-            not_analysed=[NotAnalysedView(quantity=n["quantity"], reason=n["reason"]) for n in result.not_analysed],
-            evidence=[EvidenceView.of(stored) for stored in result.evidence],
-        )
-
-
-class FindingsView(BaseModel):
-    """Every result of a study, oldest first; `verdict` is the most urgent of them."""
-
-    study: str
-    verdict: VerdictView | None
-    results: list[ResultView]
-
-    @classmethod
-    def study_of(cls, uid: str, results: Iterable[ResultView]) -> Self:
-        found = list(results)
-        urgent = most_urgent([Verdict(r.verdict.priority, r.verdict.reason) for r in found])
-        return cls(study=uid, verdict=VerdictView.of(urgent) if urgent else None, results=found)

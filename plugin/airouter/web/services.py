@@ -7,8 +7,10 @@ from typing import Protocol
 
 from airouter.domain.job import JobState
 from airouter.domain.rescan import RescanEntry
+from airouter.imaging.upload import Rejected
 from airouter.ports import Journal
 from airouter.services.importing import DroppedSlide
+from airouter.services.quality import NoModel, Quality
 from airouter.services.request import Answer, Request
 from airouter.services.similar import NotSearchable, Similar
 
@@ -108,6 +110,21 @@ class SimilarCases(Protocol):
         """JPEG, None where the user may see no such thing."""
 
 
+class QualityChecks(Protocol):
+    """Quality at acquisition; services.quality.QualityCheck does it. All raise RequestError, ModelError."""
+
+    def picture(self, data: bytes) -> Quality | Rejected | NoModel:
+        """A JPEG or PNG."""
+
+    def dicom(self, data: bytes, model: str | None = None) -> Quality | Rejected | NoModel:
+        """A DICOM file."""
+
+    def stored(
+        self, instance: str, headers: Mapping[str, str], model: str | None = None
+    ) -> Quality | Rejected | NoModel | None:
+        """A stored instance, None where the user may see no such instance."""
+
+
 class Rescans(Protocol):
     """The technician's list; services.rescans.Rescans is it."""
 
@@ -129,3 +146,4 @@ class WebServices:
     imports: Callable[[], Imports | None] = lambda: None
     similar: Callable[[], SimilarCases | None] = lambda: None
     rescans: Callable[[], Rescans | None] = lambda: None
+    quality: Callable[[], QualityChecks | None] = lambda: None
