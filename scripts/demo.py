@@ -21,10 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from phantoms.dicom import fundus_instance, oct_instance
-from phantoms.fundus import fundus
+from phantoms.eye_case import earlier_visits, visit
 from phantoms.modality import send
-from phantoms.oct import volume
 from phantoms.pathology_case import earlier_case, pathology_case
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,6 +30,7 @@ ENDED = ("COMPLETED", "CANCELED")
 # The generated tumour has half a square millimetre, and its benign nuclei are 7 um across.
 _SMALL = {"hotspot_mm2": 0.3, "normal_um2": 38.0}
 GENERATED = {"mitotic-count": {"hotspot_mm2": 0.3}, "nottingham": _SMALL, "slide-triage": _SMALL}
+SPECIALTIES = ("pathology", "ophthalmology")
 console = Console()
 
 
@@ -103,11 +102,10 @@ def _orthanc(folder: Path) -> Iterator[Demo]:
         "PythonScript": script,
         "Python": document["Python"] | {"Path": script},
     }
-    # The drop-in's routes for eyes; on slides all that scripts/pathology-routes.json has, in place of one.
-    pathology = json.loads((ROOT / "scripts" / "pathology-routes.json").read_text())
+    # All that there is, in place of the drop-in's few.
+    pathology, eyes = (json.loads((ROOT / "scripts" / f"{of}-routes.json").read_text()) for of in SPECIALTIES)
     for route in pathology:
         route["Parameters"] = route.get("Parameters", {}) | GENERATED.get(route["Pipeline"], {})
-    eyes = [route for route in document["AIRouter"]["Routes"] if route["Match"]["Modality"] != "SM"]
     document["AIRouter"] |= {
         "Routes": [*pathology, *eyes],
         "ModelsDirectory": str(ROOT / "models"),
@@ -170,30 +168,19 @@ def _tail(folder: Path) -> str:
 
 def _patients() -> dict[str, list[Dataset]]:
     """What a laboratory and an eye clinic might send in a minute; all of it is generated."""
-    photograph = fundus(1024, "R", seed=7)
-    macula = volume(25, 496, 512, 3.9, 11.7, 240.0, "R", seed=7, fluid=True)
-    return {
-        "earlier case": earlier_case(),
-        **pathology_case(),
-        "fundus photograph": [fundus_instance(photograph.rgb, laterality="R", patient_id="DEMO-EYE")],
-        "OCT volume": [
-            oct_instance(
-                macula.frames, axial_um=3.9, lateral_um=11.7, slice_um=240.0, laterality="R", patient_id="DEMO-EYE"
-            )
-        ],
-    }
+    return {"earlier case": earlier_case(), **pathology_case(), **earlier_visits(), **visit()}
 
 
 def _send(demo: Demo) -> Sent:
     names: dict[str, str] = {}
     studies: list[str] = []
-    with console.status("Making slides, a fundus photograph and an OCT volume"):
+    with console.status("Making slides, photographs, tomographs and visual fields"):
         patients = _patients()
     for what, instances in patients.items():
         statuses = send(instances, demo.dicom_port, called="ORTHANC")
         if any(statuses):
             raise SystemExit(f"Orthanc refused the {what}: status {max(statuses):#06x}")
-        names[instances[0].SeriesInstanceUID] = what
+        names |= {instance.SeriesInstanceUID: what for instance in instances}
         studies.append(instances[0].StudyInstanceUID)
         console.print(f"sent by C-STORE: {what}, {len(instances)} instance{'s' if len(instances) > 1 else ''}")
     return Sent(names, tuple(dict.fromkeys(studies)))
