@@ -47,15 +47,15 @@ HELD_OUT = 10_000_000  # seeds from here on are never trained on
 
 
 class Layers(nn.Module):
-    """[N, 1, 320, 256] in 0..1 -> logits [N, 4, 320, 256]."""
+    """[N, 1, 320, 256] in 0..1 -> logits [N, 4, 320, 256]; any size whose sides are multiples of 32 will do."""
 
-    def __init__(self, widths: tuple[int, ...] = (20, 28, 40, 56, 72)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (20, 28, 40, 56, 72), classes: int = 4) -> None:
         super().__init__()
         inputs = (8, *widths[:-1])
         self.down = nn.ModuleList(common.Block(i, o) for i, o in zip(inputs, widths, strict=True))
         pairs = reversed(list(itertools.pairwise(widths)))
         self.up = nn.ModuleList(common.Block(below + here, here) for here, below in pairs)
-        self.head = nn.Conv2d(widths[0], 16, 1)
+        self.head = nn.Conv2d(widths[0], 4 * classes, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         views = []
