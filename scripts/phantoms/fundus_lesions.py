@@ -104,7 +104,8 @@ def lesions(
     away = float(rng.uniform(0.6, 0.8)) if grade == 3 else float(rng.uniform(0.0, 1.0))  # grade 3 needs room
     eye = _Eye(rng, grade, macular_exudates, detachment, vitreous_haemorrhage)
     photo = fundus(size, "R", seed, quality, severity, cup_ratio=ratio, away=away, paint=eye.paint)
-    rgb, inside, masks, places = photo.rgb, photo.mask, eye.masks, tuple(eye.lesions)
+    rgb, inside, places = photo.rgb, photo.mask, tuple(eye.lesions)
+    masks = {name: mask & inside for name, mask in eye.masks.items()}
     disc, macula = photo.disc, photo.macula
     if laterality == "L":
         rgb, inside = rgb[:, ::-1].copy(), inside[:, ::-1].copy()

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import os, sys, threading
 threading.stack_size(16 << 20)
-sys.path[:0] = [{plugin!r}, {root!r}]
+sys.path[:0] = [{plugin!r}, {root!r}, {scripts!r}]
 import orthanc
 from pathlib import Path
 from airouter.adapters.database import DatabaseJournal
@@ -83,7 +83,12 @@ def test_a_job_runs_inside_orthanc_and_orthanc_stops_cleanly(tmp_path: Path) -> 
     script, port, storage = tmp_path / "plugin.py", free_port(), tmp_path / "storage"
     script.write_text(
         SCRIPT.format(
-            plugin=str(ROOT / "plugin"), root=str(ROOT), folder=str(tmp_path), port=port, storage=str(storage)
+            plugin=str(ROOT / "plugin"),
+            root=str(ROOT),
+            scripts=str(ROOT / "scripts"),
+            folder=str(tmp_path),
+            port=port,
+            storage=str(storage),
         )
     )
     config = {"Plugins": [str(PLUGINS)], "PythonScript": str(script), "HttpPort": port}

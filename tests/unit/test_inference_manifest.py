@@ -140,6 +140,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     (TILE | {"input__overlap": -1}, "input.overlap"),
     (TILE | {"input__transpose": True}, "input.transpose"),
     ({"head__kind": "detection"}, "head.kind"),
+    ({"head__kind": "rules"}, "head.kind"),
     ({"head__classes": []}, "head.classes"),
     ({"head__kind": "classification", "head__classes": []}, "head.classes"),
     ({"head__kind": "embedding"}, "head.classes"),

@@ -356,23 +356,6 @@ def shipped():
     return QualityCheck({name: models.get(name).model for name in names}, models.get, Shelf())
 
 
-def test_the_answer_comes_well_within_a_second():
-    service = shipped()
-    large = np.asarray(Image.fromarray(fundus(700, seed=4).rgb).resize((3000, 3000)))
-    for data, ask in (
-        (encoded(large, "JPEG"), service.picture),
-        (part10(fundus_instance(large, transfer="jpeg", seed=1)), service.dicom),
-        (part10(oct_instance(oct.volume(24, 496, 512, seed=4).frames, axial_um=3.5, lateral_um=11.7)), service.dicom),
-    ):
-        ask(data)
-        times = []
-        for _ in range(3):
-            began = time.thread_time()  # of this thread: other tests may run beside it
-            ask(data)
-            times.append(time.thread_time() - began)
-        assert min(times) < 0.5
-
-
 def test_real_photographs_get_an_answer():
     service = shipped()
     for path in files("fundus/*.jpg"):

@@ -153,6 +153,8 @@ def _of_input(image: InputKeys, modality: Modality) -> Iterator[tuple[str, str]]
 
 
 def _of_head(head: HeadKeys) -> Iterator[tuple[str, str]]:
+    if head.kind is HeadKind.RULES:
+        yield "head.kind", "stands for what needs no model; a model is one of the other kinds"
     maps = head.kind in (HeadKind.SEGMENTATION, HeadKind.CLASSIFICATION)
     if maps and not head.classes:
         yield "head.classes", f"are needed with kind: {head.kind}"
