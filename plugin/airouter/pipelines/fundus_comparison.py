@@ -27,7 +27,7 @@ from airouter.domain.finding import (
 )
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
-from airouter.domain.picture import Picture, Registration
+from airouter.domain.picture import Registration
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging import contours
@@ -37,6 +37,7 @@ from airouter.imaging.fundus_view import view
 from airouter.imaging.lesion_change import Change, Lesion, changes
 from airouter.imaging.registration import Limits, Registered, Unregistered, register_views
 from airouter.imaging.visit import History
+from airouter.pipelines.change_picture import change_picture
 from airouter.pipelines.comparison import Chosen, choose, without_prior
 from airouter.pipelines.photograph_maps import Maps, photograph_maps
 from airouter.pipelines.pipeline import WHOLE_IMAGE, Extent, Parameter, Pipeline, Values
@@ -73,7 +74,6 @@ _CHANGES: Final = {
     Change.GONE: codes.CHANGE_GONE,
     Change.NONE: codes.CHANGE_NONE,
 }
-_COLOURS: Final = {Change.NEW: (230, 30, 30), Change.GROWN: (255, 160, 0), Change.GONE: (60, 140, 255)}
 _RIM: Final = 0.01  # of the field's width: what lies there may be cut off in one photograph
 
 
@@ -85,12 +85,16 @@ class _Compared:
     overlap: NDArray[np.bool_] = field(repr=False)
     lesions: dict[str, list[Lesion]]
 
+    @property
+    def every(self) -> list[Lesion]:
+        return [lesion for found in self.lesions.values() for lesion in found]
+
     def number(self, *wanted: Change) -> int:
-        return sum(lesion.change in wanted for found in self.lesions.values() for lesion in found)
+        return sum(lesion.change in wanted for lesion in self.every)
 
     def rise(self) -> float:
         """Area now less area then, by the overlap."""
-        pixels = sum(lesion.now - lesion.then for found in self.lesions.values() for lesion in found)
+        pixels = sum(lesion.now - lesion.then for lesion in self.every)
         return pixels / max(1.0, float(self.overlap.sum()))
 
 
@@ -135,7 +139,7 @@ def run(job: Job, images: History[Fundus], predict: Predictor, progress: Progres
         segmentations=(_segmentation(current, compared),),
         not_analysed=(*chosen.others, *_missing(current, compared, values)),
         execution_provider=predict.provider,
-        pictures=(_picture(current, chosen, compared),),
+        pictures=(change_picture(current, compared.overlap, compared.every, chosen.day),),
         registrations=(
             Registration(
                 role="registration",
@@ -361,37 +365,6 @@ def _segmentation(current: Fundus, compared: _Compared) -> Segmentation:
         ),
         frames=(1,),
     )
-
-
-def _picture(current: Fundus, chosen: Chosen[Fundus, Registered], compared: _Compared) -> Picture:
-    rows, columns = compared.overlap.shape
-    canvas = np.array(cv2.resize(current.rgb, (columns, rows), interpolation=cv2.INTER_AREA), np.uint8)
-    outline = contours.outline(compared.overlap)
-    thick = max(1, round(max(rows, columns) / 500))
-    _draw(canvas, outline.astype(np.float64), (255, 255, 255), 1)
-    for found in compared.lesions.values():
-        for lesion in found:
-            if lesion.change in _COLOURS:
-                _draw(canvas, _wider(lesion.outline(), 2.0 * thick), _COLOURS[lesion.change], thick)
-    return Picture(
-        "change-picture",
-        f"Change since {chosen.day}: red new, orange grown, blue gone",
-        current.instance_uid,
-        canvas,
-    )
-
-
-def _wider(points: NDArray[np.float64], by: float) -> NDArray[np.float64]:
-    """Moved away from their middle, so that a small lesion is not covered by its own outline."""
-    middle = points.mean(axis=0)
-    away = points - middle
-    length = np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
-    return np.asarray(middle + away * (1.0 + by / length), np.float64)
-
-
-def _draw(canvas: NDArray[np.uint8], points: NDArray[np.float64], colour: tuple[int, int, int], thick: int) -> None:
-    corners = np.round((points - 0.5) * 16).astype(np.int32)
-    cv2.polylines(canvas, [corners], True, colour, thick, cv2.LINE_AA, 4)
 
 
 def _verdict(chosen: Chosen[Fundus, Registered], compared: _Compared, values: Values) -> Verdict:
