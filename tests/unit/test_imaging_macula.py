@@ -166,3 +166,25 @@ def test_circles_are_drawn_about_the_centre():
 def test_a_scale_without_extent_is_refused():
     with pytest.raises(ValueError, match="scale"):
         enface.picture(enface.Turned(np.zeros((2, 2)), (1.0, 1.0), True, True), "", 1.0, 1.0)
+
+
+def test_letters_name_the_sides_that_are_known():
+    """N lies towards the nose: on the right of a right eye, on the left of a left one."""
+    flat = np.full((40, 40), 300.0)
+    sides = {Side.UP: "superior", Side.DOWN: "inferior"}
+    right = {**sides, Side.RIGHT: "nasal", Side.LEFT: "temporal"}
+    left = {**sides, Side.LEFT: "nasal", Side.RIGHT: "temporal"}
+
+    def drawn(known, eye):
+        return enface.picture(enface.turned(flat, (0.15, 0.15), known, eye), "map", 100.0, 500.0)
+
+    plain = drawn({}, None)
+    upright, one, other = drawn(sides, None), drawn(right, Laterality.R), drawn(left, Laterality.L)
+    middle, edge = slice(230, 290), slice(0, 16)
+
+    def marked(picture, rows, columns):
+        return bool((picture[rows, columns] != plain[rows, columns]).any())
+
+    assert marked(upright, slice(22, 40), slice(225, 260)) and not marked(upright, middle, edge)
+    assert marked(one, middle, edge) and marked(other, middle, edge)
+    assert (one[middle, edge] != other[middle, edge]).any()  # T of the right eye, N of the left

@@ -28,7 +28,8 @@ _FONT: Final = cv2.FONT_HERSHEY_SIMPLEX
 class Turned:
     """A map, its spacing in mm (rows, columns), and points (row, column) brought along.
 
-    `upright`: its first row is superior. `anatomical`: its columns run from the patient's right to the left, too.
+    `upright`: its first row is superior. `anatomical`: its columns run from the patient's right to the left, too; then
+    `nasal_right` says on which side the nose is.
     """
 
     values: NDArray[np.float64]
@@ -36,6 +37,7 @@ class Turned:
     upright: bool
     anatomical: bool
     points: tuple[tuple[float, float], ...] = field(default=())
+    nasal_right: bool = False
 
     @property
     def caveat(self) -> str:
@@ -74,7 +76,8 @@ def turned(
         made = made[:, ::-1]
         at = np.stack([at[:, 0], made.shape[1] - 1 - at[:, 1]], axis=1)
     sided = nasal is not None and wanted is not None
-    return Turned(np.ascontiguousarray(made), spacing_mm, True, sided, tuple((float(r), float(c)) for r, c in at))
+    brought = tuple((float(r), float(c)) for r, c in at)
+    return Turned(np.ascontiguousarray(made), spacing_mm, True, sided, brought, laterality is Laterality.R)
 
 
 def picture(
@@ -88,7 +91,7 @@ def picture(
     circles_mm: Sequence[float] = (),
     cross: bool = False,
 ) -> NDArray[np.uint8]:
-    """A map in colour with its scale: uint8 [rows, columns, 3].
+    """A map in colour with its scale, and letters for the sides that are known: uint8 [rows, columns, 3].
 
     Viridis (equal steps of the value look equal) from `low` to `high`; `diverging`: from blue over white to red about
     the middle. Values beyond the scale take its ends, what was not measured is grey. Pixels are square.
@@ -114,6 +117,7 @@ def picture(
         row, column = (np.array(centre) + 0.5) * scale
         colour = _DARK if diverging else _LINE
         _circles(canvas, (float(column), float(row)), [r * per_mm for r in circles_mm], cross, colour)
+    _sides(canvas, shown, _DARK if diverging else _LINE)
     return _framed(canvas, title, low, high, unit, diverging)
 
 
@@ -146,6 +150,18 @@ def _circles(
             cv2.line(canvas, first, last, colour, 1, cv2.LINE_AA, shift)
 
 
+def _sides(canvas: NDArray[np.uint8], shown: Turned, colour: tuple[int, int, int]) -> None:
+    """S and I where the map is upright, N and T where it lies as the eye does."""
+    rows, columns = canvas.shape[:2]
+    if shown.upright:
+        _write(canvas, "S", (columns // 2 - 4, 12), colour)
+        _write(canvas, "I", (columns // 2 - 2, rows - 4), colour)
+    if shown.anatomical:
+        right, left = ("N", "T") if shown.nasal_right else ("T", "N")
+        _write(canvas, right, (columns - 12, rows // 2 + 4), colour)
+        _write(canvas, left, (3, rows // 2 + 4), colour)
+
+
 def _framed(
     canvas: NDArray[np.uint8], title: str, low: float, high: float, unit: str, diverging: bool
 ) -> NDArray[np.uint8]:
@@ -166,5 +182,5 @@ def _framed(
     return made
 
 
-def _write(canvas: NDArray[np.uint8], text: str, at: tuple[int, int]) -> None:
-    cv2.putText(canvas, text, at, _FONT, 0.4, _LINE, 1, cv2.LINE_AA)
+def _write(canvas: NDArray[np.uint8], text: str, at: tuple[int, int], colour: tuple[int, int, int] = _LINE) -> None:
+    cv2.putText(canvas, text, at, _FONT, 0.4, colour, 1, cv2.LINE_AA)
