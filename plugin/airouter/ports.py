@@ -1,6 +1,6 @@
 """The seams: what the use cases need from the outside world, as Protocols and nothing else."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,11 +66,14 @@ class Archive(Protocol):
     def changes(self, since: int) -> Iterator[Change]:
         """New instances after sequence number `since`, oldest first."""
 
-    def studies(self, uid: str | None = None, *, patient_of: str | None = None) -> Iterator[StudyStamp]:
+    def studies(
+        self, uid: str | None = None, *, patient_of: str | None = None, modalities: Collection[str] = ()
+    ) -> Iterator[StudyStamp]:
         """All studies, or those with one Study Instance UID; cheap enough to list the whole archive.
 
         `patient_of`: only the studies of the patient whose study (by identifier) is given, itself among them; none
-        where that is not there. What makes two studies one patient's is for the archive to say.
+        where that is not there. What makes two studies one patient's is for the archive to say. With `modalities` only
+        those of them with a series that says one of these: a patient's large studies need not be read for small ones.
         """
 
     def remove(self, instance: str) -> None:

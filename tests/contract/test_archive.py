@@ -374,6 +374,11 @@ def test_studies_of_one_patient(subject: Subject, uid: str) -> None:
     assert [s.id for s in named] == [two]
     assert list(subject.archive.studies(made[2].StudyInstanceUID, patient_of=one)) == []
     assert list(subject.archive.studies(patient_of=NOWHERE)) == []
+    assert {s.id for s in subject.archive.studies(patient_of=one, modalities={"OP", str(made[0].Modality)})} == {
+        one,
+        two,
+    }
+    assert list(subject.archive.studies(patient_of=one, modalities={"CT"})) == []
     subject.delete_study(two)
     assert [s.id for s in subject.archive.studies(patient_of=one)] == [one]
     assert list(subject.archive.studies(patient_of=two)) == []

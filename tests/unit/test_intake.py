@@ -2,7 +2,7 @@
 
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -41,7 +41,9 @@ class ArchiveLog:
             raise ArchiveUnavailable("down")
         return iter([c for c in self.log if c.seq > since])
 
-    def studies(self, uid: str | None = None, *, patient_of: str | None = None) -> Iterator[StudyStamp]:
+    def studies(
+        self, uid: str | None = None, *, patient_of: str | None = None, modalities: Collection[str] = ()
+    ) -> Iterator[StudyStamp]:
         """All studies are one patient's here."""
         found = self.content if patient_of is None or patient_of in self.content else {}
         return iter([StudyStamp(s, str(len(c))) for s, c in found.items() if uid in (None, f"1.{s}")])

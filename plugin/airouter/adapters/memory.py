@@ -3,7 +3,7 @@
 import hashlib
 import io
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pydicom
@@ -127,7 +127,9 @@ class MemoryArchive:
             page = [change for change, id in self._changes[max(0, since) :] if id in self._stored]
         yield from page
 
-    def studies(self, uid: str | None = None, *, patient_of: str | None = None) -> Iterator[StudyStamp]:
+    def studies(
+        self, uid: str | None = None, *, patient_of: str | None = None, modalities: Collection[str] = ()
+    ) -> Iterator[StudyStamp]:
         self._check()
         with self._lock:
             patients = {s.study: s.patient for s in self._stored.values()}
@@ -136,6 +138,7 @@ class MemoryArchive:
                 for s in self._stored.values()
                 if (uid is None or s.instance.study_uid == uid)
                 and (patient_of is None or s.patient == patients.get(patient_of))
+                and (patient_of is None or not modalities or s.instance.first("Modality") in modalities)
             }
             for change, _ in self._changes:
                 if change.study in found:

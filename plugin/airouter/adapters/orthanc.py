@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Generic, TypeVar
@@ -162,9 +162,11 @@ class OrthancArchive:
             if page["Done"] or not page["Changes"]:
                 return
 
-    def studies(self, uid: str | None = None, *, patient_of: str | None = None) -> Iterator[StudyStamp]:
+    def studies(
+        self, uid: str | None = None, *, patient_of: str | None = None, modalities: Collection[str] = ()
+    ) -> Iterator[StudyStamp]:
         if patient_of is not None:
-            yield from (stamp for stamp, found in self._of_patient(patient_of) if uid in (None, found))
+            yield from (stamp for stamp, found in self._of_patient(patient_of, modalities) if uid in (None, found))
             return
         if uid is not None:
             query = {"Level": "Study", "Query": {"StudyInstanceUID": uid}, "Expand": True}
@@ -182,14 +184,18 @@ class OrthancArchive:
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _of_patient(self, study: str) -> Iterator[tuple[StudyStamp, str]]:
-        """Stamp and UID of every study of a study's patient; Orthanc tells patients by Patient ID alone."""
+    def _of_patient(self, study: str, modalities: Collection[str]) -> Iterator[tuple[StudyStamp, str]]:
+        """Stamp and UID of the studies of a study's patient; Orthanc tells patients by Patient ID alone."""
         try:
             patient = str(self._rest.json(f"/studies/{quote(study)}")["ParentPatient"])
             found = self._rest.json(f"/patients/{quote(patient)}/studies", {"expand": ""})
+            series = self._rest.json(f"/patients/{quote(patient)}/series", {"expand": ""}) if modalities else []
         except NotInArchive:
             return
+        wanted = {str(s["ParentStudy"]) for s in series if s["MainDicomTags"].get("Modality") in modalities}
         for each in found:
+            if modalities and str(each["ID"]) not in wanted:
+                continue
             yield _stamp(each), str(each["MainDicomTags"].get("StudyInstanceUID", ""))
 
     def _instance(self, id: str, uuid: str) -> Instance:

@@ -15,6 +15,9 @@ class Modality(StrEnum):
     OPV = "OPV"  # Ophthalmic Visual Field
 
 
+EYES: frozenset[str] = frozenset({Modality.OP, Modality.OPT, Modality.OPV})
+
+
 # PS3.4 Annex B.5 (Standard SOP Classes). Sources are an allow-list: nothing else is ever analysed, so that our own
 # results cannot come back as work. The SOP class, not Modality, says what an object is.
 SOURCE_SOP_CLASSES: Mapping[str, Modality] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from airouter.domain.study import Modality, Prior, Study
+from airouter.domain.study import EYES, Modality, Prior, Study
 from airouter.errors import NotInArchive
 from airouter.ports import Archive, Journal
 
@@ -18,7 +18,7 @@ def priors_of(archive: Archive, journal: Journal, study: Study) -> tuple[Prior, 
     if not any(i.first("PatientID") for i in study.instances if i.modality is not None):
         return ()
     found: list[Prior] = []
-    for stamp in archive.studies(patient_of=study.id):
+    for stamp in archive.studies(patient_of=study.id, modalities=EYES):
         try:
             other = study if stamp.id == study.id else archive.study(stamp.id)
         except NotInArchive:  # deleted meanwhile

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from airouter.domain.decision import Outcome
 from airouter.domain.job import Job, JobState
 from airouter.domain.prior import same_patient
-from airouter.domain.study import Instance, Modality, Study
+from airouter.domain.study import EYES, Instance, Modality, Study
 from airouter.domain.summary import Report, SourceResult, Sources
 from airouter.errors import NotInArchive
 from airouter.pipelines import PIPELINES, Extent
@@ -90,7 +90,7 @@ class Summaries:
         day = mine.first("StudyDate") if mine else None
         if mine is None or not day or not mine.first("PatientID"):
             return found
-        for stamp in self._archive.studies(patient_of=study.id):
+        for stamp in self._archive.studies(patient_of=study.id, modalities=EYES):
             try:
                 other = self._archive.study(stamp.id) if stamp.id != study.id else study
             except NotInArchive:
