@@ -30,6 +30,7 @@ ENDED = ("COMPLETED", "CANCELED")
 # The generated tumour has half a square millimetre, and its benign nuclei are 7 um across.
 _SMALL = {"hotspot_mm2": 0.3, "normal_um2": 38.0}
 GENERATED = {"mitotic-count": {"hotspot_mm2": 0.3}, "nottingham": _SMALL, "slide-triage": _SMALL}
+MOST_FINDINGS = 14  # of one result in the table: a photograph may have a hundred lesions
 SPECIALTIES = ("pathology", "ophthalmology")
 console = Console()
 
@@ -270,7 +271,8 @@ def _provider(job: Mapping[str, Any]) -> str:
 
 
 def _lines(result: Mapping[str, Any]) -> Iterator[str]:
-    for finding in result["findings"]:
+    shown = result["findings"][:MOST_FINDINGS]
+    for finding in shown:
         eye = f" {finding['laterality']}" if finding["laterality"] else ""
         yield f"[bold]{finding['label']}{eye}[/bold]"
         for m in finding["measurements"]:
@@ -278,6 +280,8 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
             yield f"  {m['name']['meaning']}: {m['value']:.4g}{unit}"
         for e in finding["evaluations"]:
             yield f"  {e['name']['meaning']}: {e['value']['meaning']}"
+    if further := len(result["findings"]) - len(shown):
+        yield f"and {further} further findings"
     for missing in result["not_analysed"]:
         yield f"  {missing['quantity']}: {missing['reason']}"
 
