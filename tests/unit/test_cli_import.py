@@ -59,6 +59,7 @@ def test_every_slide_is_tried_and_every_failure_told(file: Path, tmp_path: Path)
 def test_a_terminal_that_is_closed_leaves_no_temporary_files(file: Path) -> None:
     """Both end the command in Python, whose context managers clear away; nohup goes on meaning what it means."""
     arguments = ["import", str(file), "--url", "http://127.0.0.1:9"]
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may themselves run under nohup
     runner.invoke(app, arguments)
     for number in (signal.SIGTERM, signal.SIGHUP):
         handler = signal.getsignal(number)
