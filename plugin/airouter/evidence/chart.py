@@ -1,14 +1,13 @@
-"""Charts drawn by matplotlib: as pixels for a Secondary Capture, as SVG for a page."""
+"""Charts drawn by matplotlib: as pixels for a Secondary Capture, as SVG for a page.
+
+matplotlib is imported with the first chart: it takes half a second, which Orthanc's start must not wait for.
+"""
 
 import io
 import textwrap
 from typing import Any, Final
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from airouter.domain.picture import Chart, Picture
@@ -21,11 +20,10 @@ _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4
 _WARNING: Final = "AI suggestion, unverified, not for diagnosis"
 
 
-mpl.rcParams["svg.hashsalt"] = "airouter"  # else the identifiers in an SVG are drawn at random
-
-
 def picture(chart: Chart) -> Picture:
     """The chart as pixels, uint8 [600, 960, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(_drawn(chart))
     canvas.draw()
     rgba: NDArray[np.uint8] = np.asarray(canvas.buffer_rgba(), np.uint8)
@@ -35,13 +33,16 @@ def picture(chart: Chart) -> Picture:
 def svg(chart: Chart) -> str:
     """The chart as an SVG document. Texts are paths: what a label says cannot become markup."""
     drawn = io.StringIO()
-    figure = _drawn(chart)
-    FigureCanvasSVG(figure)
-    figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
+    _drawn(chart).savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     return drawn.getvalue()
 
 
-def _drawn(chart: Chart) -> Figure:
+def _drawn(chart: Chart) -> Any:
+    """A matplotlib figure."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    mpl.rcParams["svg.hashsalt"] = "airouter"  # else the identifiers in an SVG are drawn at random
     figure = Figure(figsize=_INCHES, dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     for n, trace in enumerate(chart.traces):
