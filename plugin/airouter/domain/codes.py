@@ -86,12 +86,10 @@ RETINAL_THICKNESS_ILM_ISOS: Final = Code("111927", "DCM", "Total retinal thickne
 RETINAL_THICKNESS_ILM_RPE: Final = Code("111928", "DCM", "Total retinal thickness (ILM to RPE)")
 RETINAL_THICKNESS_ILM_BM: Final = Code("111929", "DCM", "Total retinal thickness (ILM to BM)")
 RNFL_OUTER_SURFACE: Final = Code("128289", "DCM", "Outer surface of RNFL")
-IPL_OUTER_SURFACE: Final = Code("128291", "DCM", "Outer surface of IPL")
 # 128297 and 128299 are named "Anterior" and "Posterior surface of the RPE" in editions before 2026.
 RPE_INNER_SURFACE: Final = Code("128297", "DCM", "Inner surface of the RPE")
 RPE_CENTRE_SURFACE: Final = Code("128298", "DCM", "Surface of the center of the RPE")
 RPE_OUTER_SURFACE: Final = Code("128299", "DCM", "Outer surface of the RPE")
-BM_OUTER_SURFACE: Final = Code("128300", "DCM", "Outer surface of the BM")
 
 # Ophthalmic thickness maps (CID 4263).
 ABSOLUTE_THICKNESS: Final = Code("111930", "DCM", "Absolute ophthalmic thickness")
@@ -200,7 +198,6 @@ CHOROID: Final = Code("68703001", "SCT", "Choroid of eye")  # CID 4209
 FLUID: Final = Code("32457005", "SCT", "Body fluid")
 EDEMA: Final = Code("79654002", "SCT", "Edema")
 HAEMORRHAGE: Final = Code("50960005", "SCT", "Bleeding")
-OCT_SCANNER: Final = Code("392012008", "SCT", "Optical Coherence Tomography Scanner")  # CID 4210
 RIGHT: Final = Code("24028007", "SCT", "Right")  # CID 244
 LEFT: Final = Code("7771000", "SCT", "Left")  # CID 244
 BILATERAL: Final = Code("51440002", "SCT", "Bilateral")  # CID 244

@@ -102,6 +102,13 @@ class Head:
         """Channel of the class called `name`, or None where the model has no such class."""
         return next((i for i, c in enumerate(self.classes) if c.name == name), None)
 
+    def channel(self, name: str) -> int:
+        """The same of a class that must be there: a model without it is refused before. Raises ValueError."""
+        index = self.index(name)
+        if index is None:
+            raise ValueError(f"the model has no class {name!r}")
+        return index
+
 
 @dataclass(frozen=True, slots=True)
 class Reads:

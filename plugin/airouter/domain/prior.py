@@ -8,23 +8,26 @@ from airouter.domain.study import Attribute, Instance, Laterality, Prior
 
 
 def taken(instance: Instance) -> str:
-    """When it was acquired: 8 to 14 digits YYYYMMDDHHMMSS, empty where the header does not say.
+    """When it was acquired, as `when` says it of its header."""
+    return when(*(instance.first(keyword) for keyword in ("AcquisitionDateTime", "StudyDate", "StudyTime")))
 
-    Acquisition DateTime; else Study Date, with Study Time where it is there.
+
+def when(acquired: Any, date: Any, time: Any) -> str:
+    """From Acquisition DateTime, Study Date and Study Time: 8 to 14 digits YYYYMMDDHHMMSS, empty where they do not say.
+
+    Acquisition DateTime without its fraction and offset from UTC; else Study Date, with Study Time where it is there.
     """
-    acquired = re.match(r"\d{8,14}", str(instance.first("AcquisitionDateTime") or ""))
-    if acquired:
-        return acquired.group()
-    date = re.fullmatch(r"\d{8}", str(instance.first("StudyDate") or ""))
-    time = re.match(r"\d{2,6}", str(instance.first("StudyTime") or ""))
-    return date.group() + (time.group() if time else "") if date else ""
+    whole = re.match(r"\d{8,14}", str(acquired or ""))
+    if whole:
+        return whole.group()
+    day, clock = re.fullmatch(r"\d{8}", str(date or "")), re.match(r"\d{2,6}", str(time or ""))
+    return day.group() + (clock.group() if clock else "") if day else ""
 
 
 def eye(instance: Instance) -> Laterality | None:
     """Right or left, None where the header does not say it beyond doubt."""
-    said = {str(value) for value in _lateralities(instance.attributes) if value}
-    one = said.pop() if len(said) == 1 else None
-    return Laterality(one) if one in (Laterality.R, Laterality.L) else None
+    one = Laterality.agreed(_lateralities(instance.attributes))
+    return one if one in (Laterality.R, Laterality.L) else None
 
 
 def earlier(image: Instance, candidates: Iterable[Prior], *, latest_study: bool = False) -> tuple[Prior, ...]:
@@ -34,8 +37,8 @@ def earlier(image: Instance, candidates: Iterable[Prior], *, latest_study: bool 
     that says no eye itself is taken along: the reason why it is not used is to be told. Where a time is given by the
     day alone, another one on that day is not earlier.
     """
-    when, side = taken(image), eye(image)
-    if not when or side is None:
+    now, side = taken(image), eye(image)
+    if not now or side is None:
         return ()
     found = [
         prior
@@ -44,7 +47,7 @@ def earlier(image: Instance, candidates: Iterable[Prior], *, latest_study: bool 
         and prior.instance.sop_class == image.sop_class
         and same_patient(image, prior.instance)
         and eye(prior.instance) in (side, None)
-        and _before(taken(prior.instance), when)
+        and _before(taken(prior.instance), now)
     ]
     if latest_study:
         others = [p for p in found if p.instance.study_uid != image.study_uid and eye(p.instance) is side]

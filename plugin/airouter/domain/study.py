@@ -1,6 +1,6 @@
 """What the archive holds, as far as routing needs it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -48,6 +48,13 @@ class Laterality(StrEnum):
     R = "R"
     L = "L"
     B = "B"
+
+    @classmethod
+    def agreed(cls, said: Iterable[Any]) -> "Laterality | None":
+        """What several attributes of a header say alike; None where none says it, one says unknown, or two differ."""
+        found = {str(value) for value in said if value}
+        one = found.pop() if len(found) == 1 else None
+        return cls(one) if one in set(cls) else None
 
 
 @dataclass(frozen=True, slots=True)

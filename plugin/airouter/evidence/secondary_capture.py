@@ -7,6 +7,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 from airouter.domain.picture import Picture
 from airouter.evidence.composite import composite, refer, source_image
 from airouter.evidence.identity import Identity, clip
+from airouter.evidence.source import one_eye
 
 
 def secondary_capture(picture: Picture, source: Dataset, identity: Identity, series_number: int) -> Dataset:
@@ -26,8 +27,7 @@ def secondary_capture(picture: Picture, source: Dataset, identity: Identity, ser
     ds.DerivationDescription = clip(f"{picture.label}, drawn by {ds.ManufacturerModelName}", 1024)
     ds.SourceImageSequence = [source_image(source)]
     ds.PatientOrientation = None
-    said = source.get("ImageLaterality") or source.get("Laterality") or source.get("MeasurementLaterality")
-    ds.Laterality = said if said in ("R", "L") else None  # of a series only these (C.7.3.1)
+    ds.Laterality = one_eye(source)  # of a series only R and L (C.7.3.1)
     ds.BurnedInAnnotation = "NO"  # what identifies a patient; the picture's own words do not
     ds.RecognizableVisualFeatures = "NO"
     ds.LossyImageCompression = "00"

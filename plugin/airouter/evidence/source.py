@@ -144,6 +144,18 @@ def functional_group(source: Dataset, keyword: str) -> Dataset | None:
     return None
 
 
+def one_eye(source: Dataset) -> str | None:
+    """R or L as the header of an image of the eye says it; None where it says both, neither or nothing."""
+    anatomy = functional_group(source, "FrameAnatomySequence") or Dataset()
+    said = (
+        source.get("ImageLaterality")
+        or anatomy.get("FrameLaterality")
+        or source.get("Laterality")
+        or source.get("MeasurementLaterality")
+    )
+    return str(said) if said in ("R", "L") else None
+
+
 def slide_geometry(source: Dataset) -> SlideGeometry:
     """Where the total pixel matrix of a slide level lies (PS3.3 C.8.12.4, Pixel Measures in C.7.6.16.2.1).
 

@@ -17,7 +17,7 @@ from airouter.domain.picture import Registration
 from airouter.errors import EvidenceError
 from airouter.evidence.composite import composite, refer, referenced
 from airouter.evidence.identity import Identity, clip, concept
-from airouter.evidence.source import functional_group, header
+from airouter.evidence.source import header, one_eye
 
 SOP_CLASS: Final = "1.2.840.10008.5.1.4.1.1.66.1"  # Spatial Registration Storage
 _TOMOGRAM: Final = "1.2.840.10008.5.1.4.1.1.77.1.5.4"  # Ophthalmic Tomography Image Storage
@@ -44,7 +44,7 @@ def spatial_registration(
         modality="REG",
         series_number=series_number,
     )
-    ds.Laterality = _laterality(fixed)
+    ds.Laterality = one_eye(fixed)
     ds.ContentLabel = "REGISTRATION"
     ds.ContentDescription = clip(registration.label)
     # A photograph lies nowhere: the object itself then establishes the coordinate system.
@@ -95,13 +95,6 @@ def _item(image: Dataset, frame_of_reference: str | None, matrix: Matrix, words:
 def _decimal(value: float) -> float:
     """Ten significant digits fit the 16 bytes of a decimal string with sign and exponent."""
     return float(f"{value:.9e}") + 0.0  # no negative zero
-
-
-def _laterality(image: Dataset) -> str | None:
-    """Of the series (type 2C): the eye that the image says."""
-    anatomy = functional_group(image, "FrameAnatomySequence") or Dataset()
-    said = image.get("ImageLaterality") or anatomy.get("FrameLaterality") or image.get("Laterality")
-    return str(said) if said in ("R", "L") else None
 
 
 def _is_tomogram(image: Dataset) -> bool:

@@ -15,12 +15,12 @@ from airouter.domain.picture import ThicknessMap
 from airouter.errors import EvidenceError
 from airouter.evidence.composite import composite, refer, source_image
 from airouter.evidence.identity import Identity, clip, concept
+from airouter.evidence.source import one_eye
 
 SOP_CLASS: Final = "1.2.840.10008.5.1.4.1.1.81.1"  # Ophthalmic Thickness Map Storage
 _STEP: Final = 0.1  # um
 _ZERO: Final = 32768  # pixel value of a deviation of 0
 _LAST: Final = 65535
-_LATERALITIES: Final = ("R", "L")
 _ASPECT: Final = 1000
 _DEVICE: Final = "OCT"  # a term of our own: the defined ones (C.8.17.14) were not at hand
 
@@ -47,7 +47,7 @@ def thickness_map(values: ThicknessMap, source: Dataset, identity: Identity, ser
     ds.AnatomicRegionSequence = [concept(codes.RETINA)]
     ds.PixelPresentation = "MONOCHROME"
     ds.ImageLaterality = _laterality(source)
-    ds.PatientOrientation = _orientation(values, ds.ImageLaterality)
+    ds.PatientOrientation = _orientation(values)
     ds.OphthalmicMappingDeviceType = _DEVICE
     ds.RelevantOPTAttributesSequence = [_optics(source)]
     ds.AcquisitionMethodCodeSequence = [concept(codes.METHOD_MODEL_SURFACES)]
@@ -95,17 +95,15 @@ def _pixels(ds: Dataset, pixels: np.ndarray[Any, np.dtype[np.uint16]], spacing_m
 
 
 def _laterality(source: Dataset) -> str:
-    groups = source.get("SharedFunctionalGroupsSequence") or [Dataset()]
-    anatomy = groups[0].get("FrameAnatomySequence") or [Dataset()]
-    said = source.get("ImageLaterality") or anatomy[0].get("FrameLaterality") or source.get("Laterality")
-    if said not in _LATERALITIES:
+    said = one_eye(source)
+    if said is None:
         raise EvidenceError("a thickness map needs the laterality of its source")
-    return str(said)
+    return said
 
 
-def _orientation(values: ThicknessMap, laterality: str) -> list[str] | None:
+def _orientation(values: ThicknessMap) -> list[str] | None:
     """Rows run to the patient's left and columns to the feet where the map lies as the eye does (C.7.6.1.1.1)."""
-    return ["L", "F"] if values.anatomical and laterality else None
+    return ["L", "F"] if values.anatomical else None
 
 
 def _acquired(source: Dataset) -> str:

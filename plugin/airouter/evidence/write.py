@@ -118,9 +118,10 @@ def write(
             source(r.fixed), source(r.moving)  # both must be known; where frames lie stands in the full headers
             placed = spatial_registration(r, full[r.fixed], full[r.moving], identity, number + len(written))
             add(r.role, placed)
-        known |= _originals(result)
+        originals = _originals(result)
+        known |= originals
         others = [w.dataset for w in written]
-        for role, document in reports(bare, others, identity, number + len(written), _originals(result)):
+        for role, document in reports(bare, others, identity, number + len(written), originals):
             add(role, document)
     except (ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
         # What highdicom refuses is a fault of ours or of the source, never to be tried again.

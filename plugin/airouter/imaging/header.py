@@ -1,7 +1,6 @@
 """What several readers ask of a header: spacing, laterality, functional groups. Missing is None, never a guess."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from pydicom.errors import BytesLengthException
 from pydicom.sr.coding import Code as PydicomCode
 
 from airouter.domain.code import Code
+from airouter.domain.prior import when
 from airouter.domain.study import Laterality
 
 # Encoded frames of an instance by its archive identifier, 1-based, in the order asked (airouter.ports.Archive.frames).
@@ -55,19 +55,11 @@ def integer(value: Any, default: int = 0) -> int:
 
 
 def taken(header: Dataset) -> str:
-    """When it was acquired, as 8 to 14 digits YYYYMMDDHHMMSS, empty where the header does not say.
-
-    Acquisition DateTime without its fraction and offset from UTC; else Study Date, with Study Time where it is there.
-    """
+    """When it was acquired, as airouter.domain.prior.when says it; empty where an attribute is malformed."""
     try:
-        acquired = re.match(r"\d{8,14}", str(header.get("AcquisitionDateTime") or ""))
-        date = re.fullmatch(r"\d{8}", str(header.get("StudyDate") or ""))
-        time = re.match(r"\d{2,6}", str(header.get("StudyTime") or ""))
+        return when(*(header.get(keyword) for keyword in ("AcquisitionDateTime", "StudyDate", "StudyTime")))
     except MALFORMED:
         return ""
-    if acquired:
-        return acquired.group()
-    return date.group() + (time.group() if time else "") if date else ""
 
 
 def pixel_spacing_um(header: Dataset) -> tuple[float, float] | None:
@@ -105,15 +97,11 @@ def laterality(header: Dataset) -> Laterality | None:
         *(header.get("PerFrameFunctionalGroupsSequence") or []),
     ]
     anatomy = [first_item(group, "FrameAnatomySequence") for group in groups]
-    said = {
-        str(value)
-        for value in (
+    return Laterality.agreed(
+        (
             header.get("ImageLaterality"),
             *(item.get("FrameLaterality") for item in anatomy if item is not None),
             header.get("Laterality"),
             header.get("MeasurementLaterality"),
         )
-        if value
-    }
-    one = said.pop() if len(said) == 1 else None
-    return Laterality(one) if one in set(Laterality) else None
+    )

@@ -76,8 +76,8 @@ def _photograph(number: int, image: Fundus, eye: Laterality, predict: Predictor,
     quality = judged(image.rgb, seen, judge)
     if not quality.gradable:
         return Photograph(number, image, eye, quality)
-    order = [predict.model.head.index(name) for name in CLASSES]
-    probabilities = whole(predict, image.rgb)[[n for n in order if n is not None]]
+    order = [predict.model.head.channel(name) for name in CLASSES]
+    probabilities = whole(predict, image.rgb)[order]
     found = None
     if lesions is not None:
         found = lesion_map(image, eye, quality.outline, values["min_lesion_share"], lesions)

@@ -74,13 +74,9 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
     and ConfigurationError for an impossible parameter.
     """
     values = Values(PARAMETERS, predict.model, job)
-    if why := macula.curved(images):
-        return Ungradable(why)
-    retina = retina_surfaces.read(images, predict, values, progress)
+    retina = macula.read(images, predict, values, progress)
     if isinstance(retina, Ungradable):
         return retina
-    if why := macula.refusal(images, retina):
-        return Ungradable(why)
     why = macular_grid.no_grid(images, values["max_slice_um"])
     spacing = macula.spacing_mm(images)
     if why or spacing is None:

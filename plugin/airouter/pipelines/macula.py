@@ -6,11 +6,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from airouter.domain.finding import Ungradable
 from airouter.imaging import disc, fovea
 from airouter.imaging.oct import OctVolume
 from airouter.imaging.orientation import raster_problem
+from airouter.pipelines import retina_surfaces
 from airouter.pipelines.pipeline import Parameter, Values
 from airouter.pipelines.retina_surfaces import IRF, Retina
+from airouter.ports import Predictor, ProgressSink
 
 CENTRE: Final = Parameter(
     "centre",
@@ -30,6 +33,18 @@ class Centre:
     at: tuple[float, float]
     found: bool
     comment: str
+
+
+def read(volume: OctVolume, predict: Predictor, values: Values, progress: ProgressSink) -> Retina | Ungradable:
+    """The layers of a scan of the macula; Ungradable where it is none, or as `retina_surfaces.read`."""
+    if why := curved(volume):  # before the model runs
+        return Ungradable(why)
+    retina = retina_surfaces.read(volume, predict, values, progress)
+    if isinstance(retina, Ungradable):
+        return retina
+    if why := refusal(volume, retina):
+        return Ungradable(why)
+    return retina
 
 
 def refusal(volume: OctVolume, retina: Retina) -> str | None:

@@ -68,13 +68,9 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
     and ConfigurationError for an impossible parameter.
     """
     values = Values(PARAMETERS, predict.model, job)
-    if why := macula.curved(images):
-        return Ungradable(why)
-    retina = retina_surfaces.read(images, predict, values, progress)
+    retina = macula.read(images, predict, values, progress)
     if isinstance(retina, Ungradable):
         return retina
-    if why := macula.refusal(images, retina):
-        return Ungradable(why)
     thickness = layers.thickness_um(retina.ilm, retina.bm, images.axial_um)
     centre = macula.centre(images, retina, values)
     grid = macular_grid.grid(images, thickness, values["min_coverage"], values["max_slice_um"], centre.at)

@@ -53,9 +53,7 @@ class Mitoses:
 
 def finder(plan: PatchPlan, model: Model, values: Values) -> Callable[[int, Patch, NDArray[np.float32]], Mitoses]:
     """What finds the parts of the map of mitosis in a model's answer on one patch. May be called by several threads."""
-    channel = model.head.index(MITOSIS)
-    if channel is None:
-        raise ValueError(f"the model has no class {MITOSIS!r}")  # airouter.pipelines.problem refuses such a model
+    channel = model.head.channel(MITOSIS)
     threshold = model.head.classes[channel].threshold
     least = values["min_mitosis_um2"] / plan.spacing_um**2
     margin = _SAME_UM / plan.spacing_um

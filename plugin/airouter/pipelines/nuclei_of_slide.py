@@ -95,7 +95,7 @@ def finder(
     measure: Measure | None = None,
 ) -> InPatch:
     """What finds the nuclei of one patch in a model's answer, for callers that look for other things in it too."""
-    nucleus, boundary = (_channel(model, name) for name in CLASSES)
+    nucleus, boundary = (model.head.channel(name) for name in CLASSES)
     threshold = model.head.classes[nucleus].threshold
     typed = [(n, index) for n, name in enumerate(kinds) if (index := model.head.index(name)) is not None]
     limits = np.array([model.head.classes[index].threshold for _, index in typed], np.float32)  # as the maps are
@@ -125,13 +125,6 @@ def unique(plan: PatchPlan, parts: list[Nuclei]) -> Nuclei:
     found = _joined(parts)
     radius = _SAME_UM / plan.level.spacing_um
     return found.take(seams.unique(found.centres, found.depth, found.patch, radius))
-
-
-def _channel(model: Model, name: str) -> int:
-    index = model.head.index(name)
-    if index is None:
-        raise ValueError(f"the model has no class {name!r}")  # airouter.pipelines.problem refuses such a model
-    return index
 
 
 def _in_patch(

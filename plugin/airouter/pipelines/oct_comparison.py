@@ -31,11 +31,11 @@ from airouter.imaging.enface_registration import (
 )
 from airouter.imaging.etdrs import Ring, Side
 from airouter.imaging.oct import OctVolume
-from airouter.imaging.orientation import anatomy, raster_problem
+from airouter.imaging.orientation import anatomy
 from airouter.imaging.visit import History
 from airouter.pipelines import macula, retina_regions, retina_surfaces
 from airouter.pipelines.comparison import Chosen, choose, without_prior
-from airouter.pipelines.macular_grid import MAX_SLICE, MIN_COVERAGE
+from airouter.pipelines.macular_grid import MAX_SLICE, MIN_COVERAGE, no_grid
 from airouter.pipelines.pipeline import WHOLE_IMAGE, Extent, Parameter, Pipeline, Values
 from airouter.pipelines.retina_surfaces import FLUIDS, IRF, PED, SRF, Retina
 from airouter.ports import Predictor, ProgressSink
@@ -112,7 +112,7 @@ def run(job: Job, images: History[OctVolume], predict: Predictor, progress: Prog
     current = images.current
     if current.laterality not in (Laterality.R, Laterality.L):
         return Ungradable("not analysed because the laterality is missing: earlier scans cannot be told by eye")
-    if (why := _no_map(current, values)) is not None:
+    if (why := no_grid(current, values["max_slice_um"])) is not None:
         return Ungradable(f"not analysed because {why}")
     if (nothing := without_prior(images, "scan")) is not None:
         return nothing
@@ -122,18 +122,16 @@ def run(job: Job, images: History[OctVolume], predict: Predictor, progress: Prog
     def told(done: int, total: int, unit: str) -> None:
         progress(before + done, frames, unit)
 
-    retina = retina_surfaces.read(current, predict, values, told)
+    retina = macula.read(current, predict, values, told)
     if isinstance(retina, Ungradable):
         return retina
-    if (refused := macula.refusal(current, retina)) is not None:
-        return Ungradable(refused)
     before = len(current)
     ours = _shadows(current, retina)
     limits = ScanLimits(correlation=values["min_correlation"], lead=values["min_lead"], overlap=values["min_overlap"])
 
     def lay(earlier: OctVolume) -> _Laid | str:
         nonlocal before
-        if (why := _no_map(earlier, values) or _other_way(current, earlier)) is not None:
+        if (why := no_grid(earlier, values["max_slice_um"]) or _other_way(current, earlier)) is not None:
             return why
         theirs = retina_surfaces.read(earlier, predict, values, told)
         before += len(earlier)
@@ -164,14 +162,6 @@ def run(job: Job, images: History[OctVolume], predict: Predictor, progress: Prog
         thickness_maps=(difference,),
         registrations=registrations,
     )
-
-
-def _no_map(volume: OctVolume, values: Values) -> str | None:
-    if why := raster_problem(volume):
-        return why
-    if volume.slice_um is not None and volume.slice_um > values["max_slice_um"]:
-        return f"the B-scans are {volume.slice_um:.0f} um apart, more than {values['max_slice_um']:g} um"
-    return None
 
 
 def _other_way(current: OctVolume, earlier: OctVolume) -> str | None:

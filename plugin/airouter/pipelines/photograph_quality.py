@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from airouter.domain import codes
 from airouter.domain.code import Code
 from airouter.domain.finding import Evaluation, Finding, Measurement, Region, Ungradable
-from airouter.domain.model import HeadKind, Model, ModelClass
+from airouter.domain.model import HeadKind, ModelClass
 from airouter.domain.study import Laterality
 from airouter.imaging.field_of_view import field_of_view
 from airouter.inference.whole import whole
@@ -73,7 +73,7 @@ def lit(rgb: NDArray[np.uint8], values: Values | Mapping[str, float]) -> Lit | U
 def judged(rgb: NDArray[np.uint8], seen: Lit, predict: Predictor) -> Gradability:
     """Ask the model. Raises ModelOutputError."""
     probabilities = whole(predict, rgb)
-    index = _gradable(predict.model)
+    index = predict.model.head.channel(GRADABLE)
     classes = predict.model.head.classes
     gradable = bool(probabilities[index] >= classes[index].threshold)
     answers = [(c, float(p)) for c, p in zip(classes, probabilities, strict=True)]
@@ -114,13 +114,6 @@ def against(reasons: Sequence[tuple[ModelClass, float]]) -> tuple[Evaluation, ..
     """Reasons as coded answers, each once; those without a code in the manifest stand in the comment only."""
     found = dict.fromkeys(c.code for c, _ in reasons if c.code)
     return tuple(Evaluation(codes.UNGRADABLE_REASON, code) for code in found if code)
-
-
-def _gradable(model: Model) -> int:
-    index = model.head.index(GRADABLE)
-    if index is None:
-        raise ValueError(f"the model has no class {GRADABLE!r}")  # airouter.pipelines.problem refuses such a model
-    return index
 
 
 def _grade(found: Gradability) -> Code:

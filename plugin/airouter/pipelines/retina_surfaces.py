@@ -113,7 +113,7 @@ def read(volume: OctVolume, predict: Predictor, values: Values, progress: Progre
     """
     if predict.model.reads.laterality_required and volume.laterality not in (Laterality.R, Laterality.L):
         return Ungradable("not analysed because the laterality is missing and the model asks for it")
-    channels = Channels(*(_channel(predict.model, name) for name in CLASSES))
+    channels = Channels(*(predict.model.head.channel(name) for name in CLASSES))
     pixel_um2 = volume.axial_um * volume.lateral_um
     least = dict.fromkeys(FLUIDS, values["min_fluid_um2"] / pixel_um2)
     least[DRUSEN] = values["min_drusen_um2"] / pixel_um2
@@ -158,13 +158,6 @@ def left_out(retina: Retina) -> str:
     if retina.untrusted == 0.0:
         return ""
     return f"{100 * retina.untrusted:.1f} % of the columns were left out: no trustworthy boundary."
-
-
-def _channel(model: Model, name: str) -> int:
-    index = model.head.index(name)
-    if index is None:
-        raise ValueError(f"the model has no class {name!r}")  # airouter.pipelines.problem refuses such a model
-    return index
 
 
 def _labels(

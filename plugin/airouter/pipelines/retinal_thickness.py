@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from airouter.domain import codes
 from airouter.domain.finding import Finding, Measurement, NotAnalysed, Result, Segment, Segmentation, Ungradable
 from airouter.domain.job import Job
-from airouter.domain.model import HeadKind, Model
+from airouter.domain.model import HeadKind
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging import layers
@@ -108,7 +108,7 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
 
 def _scans(volume: OctVolume, predict: Predictor, values: Values, progress: ProgressSink) -> list[_BScan]:
     head = predict.model.head
-    channels = layers.Classes(*(_channel(predict.model, name) for name in PIPELINE.classes))
+    channels = layers.Classes(*(predict.model.head.channel(name) for name in PIPELINE.classes))
     threshold = head.classes[channels.fluid].threshold
     least = values["min_fluid_um2"] / (volume.axial_um * volume.lateral_um)
 
@@ -126,13 +126,6 @@ def _scans(volume: OctVolume, predict: Predictor, values: Values, progress: Prog
         scans.append(scan)
         progress(len(scans), len(volume), "B-scans")
     return scans
-
-
-def _channel(model: Model, name: str) -> int:
-    index = model.head.index(name)
-    if index is None:
-        raise ValueError(f"the model has no class {name!r}")  # airouter.pipelines.problem refuses such a model
-    return index
 
 
 def _labels(

@@ -10,11 +10,12 @@ from collections.abc import Iterable
 from airouter.domain.decision import Outcome
 from airouter.domain.job import Job, JobState
 from airouter.domain.prior import same_patient
-from airouter.domain.study import EYES, Instance, Modality, Study
+from airouter.domain.study import Instance, Modality, Study
 from airouter.domain.summary import Report, SourceResult, Sources
 from airouter.errors import NotInArchive
 from airouter.pipelines import PIPELINES, Extent
 from airouter.ports import Archive, JobQueue, Journal, ResultRecord
+from airouter.services.priors import others_of_patient
 from airouter.services.routing import Router
 
 log = logging.getLogger(__name__)
@@ -90,15 +91,9 @@ class Summaries:
         day = mine.first("StudyDate") if mine else None
         if mine is None or not day or not mine.first("PatientID"):
             return found
-        for stamp in self._archive.studies(patient_of=study.id, modalities=EYES):
-            try:
-                other = self._archive.study(stamp.id) if stamp.id != study.id else study
-            except NotInArchive:
-                continue
+        for other in others_of_patient(self._archive, study):
             example = _example(other)
-            if other is study or example is None:
-                continue
-            if example.first("StudyDate") == day and same_patient(mine, example):
+            if example is not None and example.first("StudyDate") == day and same_patient(mine, example):
                 found.append(other)
         return sorted(found, key=_order)
 
