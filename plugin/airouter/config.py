@@ -11,7 +11,9 @@ from pydantic.alias_generators import to_pascal
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from airouter.domain.model import Scalar
+from airouter.domain.phase import Phase
 from airouter.domain.priority import Priority
+from airouter.domain.role import Role
 from airouter.domain.route import NUMERIC, Condition, Route
 from airouter.errors import ConfigurationError
 
@@ -42,6 +44,18 @@ def _priority(value: object) -> object:
     return Priority(value)
 
 
+def _role(value: object) -> object:
+    if not isinstance(value, str) or value not in list(Role):
+        raise ValueError(f"must be one of {', '.join(Role)}")
+    return Role(value)
+
+
+def _phase(value: object) -> object:
+    if not isinstance(value, str) or value not in list(Phase):
+        raise ValueError(f"must be one of {', '.join(Phase)}")
+    return Phase(value)
+
+
 class _Range(_Strict):
     min: float | None = None
     max: float | None = None
@@ -61,6 +75,14 @@ class RouteSettings(_Strict):
     companions: dict[str, str] = Field(default_factory=dict)
     parameters: dict[str, Scalar] = Field(default_factory=dict)
     priority: Annotated[Priority, BeforeValidator(_priority)] = Priority.ROUTINE
+
+
+class UserSettings(_Strict):
+    """One entry of AIRouter.Users: what a user of Orthanc is to the router. The key is Orthanc's user name."""
+
+    roles: list[Annotated[Role, BeforeValidator(_role)]] = Field(min_length=1)
+    name: str = Field(default="", max_length=64)  # as DICOM writes it: family^given
+    organization: str = Field(default="", max_length=64)
 
 
 class Settings(_Strict):
@@ -83,6 +105,9 @@ class Settings(_Strict):
     import_settling_seconds: float = Field(default=10.0, ge=0, le=3600)
     quantized_models: list[str] = Field(default_factory=list)
     routes: list[RouteSettings] = Field(default_factory=list)
+    users: dict[str, UserSettings] = Field(default_factory=dict)
+    organization: str = Field(default="", max_length=64)
+    initial_phase: Annotated[Phase, BeforeValidator(_phase)] = Phase.INTEGRATED
 
     def path(self, setting: str, base: Path) -> Path:
         """A directory setting as an absolute path; relative ones start at `base`, the configuration's folder."""

@@ -326,7 +326,7 @@ def test_another_database_system_is_refused() -> None:
 
 def test_sqlite_is_set_up_to_survive_a_power_cut(tmp_path: Path) -> None:
     journal = DatabaseJournal(f"sqlite:///{tmp_path}/journal.db")
-    with journal._read() as db:
+    with journal.store.read() as db:
         found = {p: db.execute(sa.text(f"PRAGMA {p}")).scalar_one() for p in ("journal_mode", "synchronous")}
         assert found == {"journal_mode": "wal", "synchronous": 2}
         assert db.execute(sa.text("PRAGMA foreign_keys")).scalar_one() == 1
@@ -349,7 +349,7 @@ def test_a_damaged_database_is_named(tmp_path: Path, at: int) -> None:
 
 
 def test_a_lock_held_too_long_is_passing_trouble(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airouter.adapters.database._BUSY_SECONDS", 0)
+    monkeypatch.setattr("airouter.adapters.store._BUSY_SECONDS", 0)
     journal = DatabaseJournal(f"sqlite:///{tmp_path}/journal.db")
     other = sqlite3.connect(tmp_path / "journal.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -368,7 +368,7 @@ def test_a_full_disk_is_passing_trouble(tmp_path: Path) -> None:
     journal.add(job())
     limited: list[sa.Connection] = []
 
-    @sa.event.listens_for(journal._engine, "begin")
+    @sa.event.listens_for(journal.store._engine, "begin")
     def limit(connection: sa.Connection) -> None:
         connection.exec_driver_sql("PRAGMA max_page_count=1")
         limited.append(connection)

@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from airouter.adapters.database import set_up_sqlite
+from airouter.adapters.store import set_up_sqlite
 
 _metadata: Final = sa.MetaData()
 _run: Final = sa.Table(

@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 # Goes up with every change of a table that an older router cannot read; `database.migrate` learns the way there.
 # 2: the table `rescan`, which an older router would leave behind the results. 3: `chart`, and the column `reading`.
-SCHEMA: Final = 3
+# 4: what readers decide (`review`, `review_object`) and the audit trail (`audit`, `audit_head`).
+SCHEMA: Final = 4
 
 metadata: Final = sa.MetaData()
 
@@ -145,6 +146,61 @@ settled: Final = sa.Table(
     metadata,
     sa.Column("study_id", sa.String(64), primary_key=True),
     sa.Column("digest", sa.Text, nullable=False),
+)
+
+review: Final = sa.Table(
+    "review",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("request", sa.String(64), nullable=False, index=True),  # of the client: the same one is answered alike
+    sa.Column("study_uid", sa.Text, nullable=False, index=True),
+    sa.Column("job", sa.String(64), sa.ForeignKey("job.key"), nullable=False, index=True),
+    sa.Column("finding", sa.Text, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("verb", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),  # after it; that of the highest version counts
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("comment", sa.Text),
+    sa.Column("amendment", sa.JSON),
+    sa.UniqueConstraint("job", "finding", "version"),  # of two readers at once one wins
+)
+
+review_object: Final = sa.Table(
+    "review_object",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("series_uid", sa.Text, nullable=False),
+    sa.Column("sop_class", sa.Text, nullable=False),
+    sa.Column("study_uid", sa.Text, nullable=False, index=True),
+    sa.Column("job", sa.String(64), sa.ForeignKey("job.key"), nullable=False, index=True),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),  # "verified report", "rejection", "withdrawal", ...
+    sa.Column("content", sa.LargeBinary),  # the object until it is in the archive, then NULL
+    sa.Column("instance", sa.Text),  # identifier in the archive, NULL until it is there
+    sa.Column("made", sa.Text, nullable=False),
+)
+
+audit: Final = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
+    sa.Column("at", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False, index=True),
+    sa.Column("study_uid", sa.Text, index=True),
+    sa.Column("user", sa.Text),
+    sa.Column("text", sa.Text, nullable=False),  # what was sealed
+    sa.Column("digest", sa.String(64), nullable=False),
+)
+
+audit_head: Final = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # one row, 1
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False),
 )
 
 # Columns that came later than their table: text, and empty in the rows that stood there.
