@@ -9,6 +9,7 @@ import numpy as np
 from airouter.domain.code import Code
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, Head, HeadKind, Model, ModelClass, ModelInput, Reads
+from airouter.domain.priority import Verdict
 from airouter.domain.study import SOURCE_SOP_CLASSES, Instance, Modality
 from airouter.imaging.frames import dataset_frames
 from airouter.imaging.reader import open_images
@@ -50,6 +51,11 @@ def model(
         head=Head(kind, "y", classes=coded, exclusive=exclusive),
         parameters=parameters or {},
     )
+
+
+def rests_on(verdict: Verdict) -> list[str]:
+    """Keys of the findings that what decides a verdict rests on."""
+    return sorted({key for g in verdict.grounds if g.priority is verdict.priority for key in g.findings})
 
 
 def _key(image: np.ndarray) -> str:

@@ -21,7 +21,7 @@ from phantoms.fundus import REASONS
 from phantoms.fundus_lesions import CLASSES as MASKS
 from phantoms.fundus_lesions import lesions as painted
 from tests.dciodvfy import assert_conformant
-from tests.pipelines.oracle import Oracle, Progress, job, model, opened, reasons, value
+from tests.pipelines.oracle import Oracle, Progress, job, model, opened, reasons, rests_on, value
 
 PIPELINE = PIPELINES["critical-findings"]
 SIZE = 288
@@ -98,6 +98,7 @@ def test_detachment_and_blood_are_stat_also_where_the_photograph_is_poor(changes
     assert answers(result)[key] == codes.PRESENT
     assert result.verdict.priority is Priority.STAT
     assert key.replace("-", " ") in result.verdict.reason
+    assert rests_on(result.verdict) == [key]
     share = 100.0 * (truth.masks[key] & truth.field).sum() / truth.field.sum()
     assert value(result, key, codes.FIELD_SHARE) == pytest.approx(share, rel=0.05)
     assert value(result, key, codes.CERTAINTY_OF_FINDING) == 100.0
@@ -140,6 +141,7 @@ def test_every_reason_for_stat_is_told():
     result = run(eye(2, detachment=True, vitreous_haemorrhage=True))
     assert "retinal detachment" in result.verdict.reason
     assert "vitreous haemorrhage" in result.verdict.reason
+    assert rests_on(result.verdict) == sorted([DETACHMENT, BLOOD])
 
 
 def test_what_cannot_be_graded_is_undetermined_and_never_absent():

@@ -11,7 +11,7 @@ from airouter.domain import codes
 from airouter.domain.finding import Result, Ungradable
 from airouter.domain.job import Source
 from airouter.domain.model import Fit, HeadKind
-from airouter.domain.priority import Priority, Reading
+from airouter.domain.priority import Priority, Reading, standing
 from airouter.domain.study import Instance, Laterality, Modality
 from airouter.evidence.write import write
 from airouter.imaging.frames import dataset_frames
@@ -25,7 +25,7 @@ from phantoms.fundus import REASONS
 from phantoms.fundus_lesions import CLASSES as MASKS
 from phantoms.fundus_lesions import lesions as painted
 from tests.dciodvfy import assert_conformant
-from tests.pipelines.oracle import Oracle, Progress, job, model, reasons, value
+from tests.pipelines.oracle import Oracle, Progress, job, model, reasons, rests_on, value
 
 PIPELINE = PIPELINES["diabetic-retinopathy"]
 SIZE = 288
@@ -121,6 +121,7 @@ def test_the_grade_of_an_eye_is_the_models(grade):
     wanted = {4: Priority.STAT, 3: Priority.HIGH, 2: Priority.HIGH}.get(grade, Priority.ROUTINE)
     assert result.verdict.priority is wanted
     assert codes.ICDR[grade].meaning.lower() in result.verdict.reason
+    assert rests_on(result.verdict) == ["grade-R"]
 
 
 @pytest.mark.parametrize("grade", range(5))
@@ -203,6 +204,10 @@ def test_disease_in_one_eye_is_urgent_whatever_the_other_is():
     result = Clinic().add(eye("R", 4, 1)).add(eye("L", 2, 2), quality=BLURRED).run()
     assert result.verdict.priority is Priority.STAT
     assert "left eye: could not be graded" in result.verdict.reason
+    assert rests_on(result.verdict) == ["grade-R"]
+    after = standing(result.verdict, {"grade-R"}, [f.key for f in result.findings])
+    assert (after.priority, after.reading) == (Priority.ROUTINE, Reading.FULL)
+    assert after.reason.startswith("left eye: could not be graded")
 
 
 def test_a_dark_photograph_is_not_used_and_named():
@@ -274,6 +279,7 @@ def test_mild_retinopathy_with_oedema_is_referable_and_high():
     result = Clinic().add(truth, masks={HARD_EXUDATE: spot}).add(eye("L", 0, 2)).run()
     assert answers(result, "grade-R")[codes.REFERABLE_DR] == codes.YES
     assert result.verdict.priority is Priority.HIGH
+    assert rests_on(result.verdict) == ["oedema-R"]
     assert answers(result, "recommendation")[codes.RECOMMENDED_FOLLOW_UP] == codes.DR_REFER
 
 

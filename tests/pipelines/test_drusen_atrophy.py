@@ -14,7 +14,7 @@ from airouter.imaging.foci import distance_mm, foci
 from phantoms.oct_disc import disc_cube
 from phantoms.oct_flat import Ellipsoid, flat
 from phantoms.oct_layers import CLASS, Disease, Dome, Patch, macula
-from tests.pipelines.oracle import names, reasons, value
+from tests.pipelines.oracle import names, reasons, rests_on, value
 from tests.pipelines.retinas import analysed, instance, mirrored, outcome, weak
 
 run = functools.partial(analysed, "drusen-atrophy")
@@ -174,8 +174,10 @@ def test_limits_raise_the_priority():
     drusen = run(truth, high_drusen_ul=0.001)
     assert drusen.verdict.priority is Priority.HIGH
     assert "drusen volume within 3 mm" in drusen.verdict.reason
+    assert rests_on(drusen.verdict) == ["drusen"]
     gone = run(bare(((10, 14), (60, 80))), high_atrophy_mm2=0.5)
     assert gone.verdict.priority is Priority.HIGH
+    assert rests_on(gone.verdict) == ["atrophy"]
 
 
 def test_pictures_of_both():

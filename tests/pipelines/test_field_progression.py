@@ -23,7 +23,7 @@ from airouter.pipelines.trend import trend
 from phantoms import perimetry
 from tests.data import data
 from tests.pipelines.fields import KEPT, at_year, field, history, rules
-from tests.pipelines.oracle import Progress, job, reasons, value
+from tests.pipelines.oracle import Progress, job, reasons, rests_on, value
 from tests.pipelines.test_results_become_dicom import NOW, read_back
 
 PIPELINE = PIPELINES["field-progression"]
@@ -91,6 +91,7 @@ def test_a_series_worked_by_hand():
     assert comment(result, MD).startswith("Trend analysis of the mean deviation: least squares -1.04 dB per year")
     assert result.verdict.priority is Priority.HIGH
     assert "mean deviation changes by -1.04 dB per year" in result.verdict.reason
+    assert rests_on(result.verdict) == [MD]
 
 
 @functools.cache

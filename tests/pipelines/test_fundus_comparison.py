@@ -22,7 +22,7 @@ from phantoms.fundus import fundus
 from phantoms.fundus_lesions import CLASSES
 from tests.dciodvfy import assert_conformant
 from tests.pipelines.histories import history
-from tests.pipelines.oracle import Oracle, Progress, job, model, reasons, value
+from tests.pipelines.oracle import Oracle, Progress, job, model, reasons, rests_on, value
 from tests.warps import miss, moved, other_visit, pose
 
 PIPELINE = PIPELINES["fundus-comparison"]
@@ -172,14 +172,17 @@ def test_many_new_lesions_and_growth_are_urgent():
     result, *_ = compared(NOW_LESIONS, THEN_LESIONS, high_new=1)
     assert result.verdict.priority is Priority.HIGH
     assert "1 new lesions since 2025-03-01" in result.verdict.reason
+    assert rests_on(result.verdict)
     grown, *_ = compared(NOW_LESIONS, THEN_LESIONS, high_growth=0.001)
     assert "area rose by" in grown.verdict.reason
+    assert rests_on(grown.verdict)
 
 
 def test_a_new_vessel_is_urgent_by_itself():
     result, *_ = compared((SAME, ("neovascularisation", 230, 230, 5)), (SAME,))
     assert result.verdict.priority is Priority.HIGH
     assert "new neovascularisation" in result.verdict.reason
+    assert "kind/neovascularisation" in rests_on(result.verdict)
 
 
 def test_a_limit_of_regions_is_told():

@@ -15,7 +15,7 @@ from airouter.pipelines import PIPELINES
 from phantoms.dicom import fundus_instance
 from phantoms.fundus import REASONS
 from phantoms.fundus import fundus as phantom
-from tests.pipelines.oracle import Oracle, Progress, job, model, opened, reasons, value
+from tests.pipelines.oracle import Oracle, Progress, job, model, opened, reasons, rests_on, value
 
 PIPELINE = PIPELINES["fundus-quality"]
 SIZE = 320
@@ -61,6 +61,7 @@ def test_a_poor_photograph_is_urgent_and_says_why(reason):
     assert result.verdict.priority is Priority.HIGH
     assert reason in result.verdict.reason
     assert "while the patient is present" in result.verdict.reason
+    assert rests_on(result.verdict) == ["quality"]
 
 
 def test_a_gradable_photograph_with_a_doubt_is_limited():

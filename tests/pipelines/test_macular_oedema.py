@@ -12,7 +12,7 @@ from airouter.imaging import etdrs
 from airouter.imaging.etdrs import Ring, Side
 from phantoms.oct_flat import Ellipsoid, flat
 from phantoms.oct_layers import Disease, Dome, macula
-from tests.pipelines.oracle import names, reasons, value
+from tests.pipelines.oracle import names, reasons, rests_on, value
 from tests.pipelines.retinas import analysed, instance, layers_model, mirrored, oracle, outcome, weak
 
 run = functools.partial(analysed, "macular-oedema")
@@ -83,6 +83,7 @@ def test_fluid_beside_the_central_subfield_does_not_involve_the_centre():
     assert evaluation(beside, "irf")[codes.CENTRE_INVOLVED] == codes.NO
     assert beside.verdict.priority is Priority.HIGH
     assert "centre not involved" in beside.verdict.reason
+    assert rests_on(beside.verdict) == ["irf"]
     within = run(slab(bodies=(Ellipsoid("irf", 0.2, 0.0, 120.0, 0.4, 0.6, 60.0),)))
     assert evaluation(within, "irf")[codes.CENTRE_INVOLVED] == codes.YES
     assert "centre involved" in within.verdict.reason
@@ -199,6 +200,7 @@ def test_a_thick_centre_is_urgent():
     result = run(slab(thickness_um=347.5))
     assert result.verdict.priority is Priority.HIGH
     assert "central subfield thickness 348 um is above 320 um" in result.verdict.reason
+    assert rests_on(result.verdict) == ["macula"]
 
 
 def test_specks_of_fluid_are_left_out():

@@ -15,7 +15,7 @@ from airouter.domain.finding import Result, Ungradable
 from airouter.domain.priority import Priority
 from airouter.pipelines import PIPELINES, problem
 from tests.pipelines import sections
-from tests.pipelines.oracle import Progress, job, reasons, value
+from tests.pipelines.oracle import Progress, job, reasons, rests_on, value
 from tests.pipelines.sections import BACKGROUND, INK, NORMAL, STROMA, TUBULE, TUMOUR, disc
 
 PIPELINE = PIPELINES["margin"]
@@ -96,6 +96,7 @@ def test_tumour_on_ink_is_positive():
     assert evaluation(result, codes.MARGIN_STATUS) == codes.MARGIN_POSITIVE
     assert result.verdict.priority is Priority.HIGH
     assert result.verdict.reason == "margin positive: tumour 0.00 mm from the ink"
+    assert rests_on(result.verdict) == ["margin"]
     (finding,) = result.findings
     assert finding.region.graphic == "POINT"
     assert finding.region.points.tolist() == [[40, 80]]

@@ -22,7 +22,7 @@ from phantoms.histology import KINDS as TISSUE_KINDS
 from phantoms.histology import histology
 from phantoms.slide import slide as nuclear_phantom
 from tests.pipelines.cells import Cell, draw, rims, told
-from tests.pipelines.oracle import Oracle, Progress, job, model, names, opened, reasons, value
+from tests.pipelines.oracle import Oracle, Progress, job, model, names, opened, reasons, rests_on, value
 
 PIPELINE = PIPELINES["membrane-scoring"]
 SPACING = 0.5
@@ -155,6 +155,7 @@ def test_tps_and_cps_are_those_of_the_drawn_cells():
     assert value(result, "tissue", codes.NUCLEI_COUNT) == 40
     assert result.verdict.priority is Priority.HIGH
     assert "CPS 50.0 reaches 50" in result.verdict.reason
+    assert rests_on(result.verdict) == ["tumour"]
     assert {g.role: len(g) for g in result.annotations}["other-nuclei"] == 10
 
 

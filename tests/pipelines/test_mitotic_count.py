@@ -14,7 +14,7 @@ from airouter.imaging.hotspot import radius_um
 from airouter.pipelines import PIPELINES
 from airouter.pipelines.mitoses_of_slide import _groups
 from tests.pipelines import painted
-from tests.pipelines.oracle import Progress, job, names, reasons, value
+from tests.pipelines.oracle import Progress, job, names, reasons, rests_on, value
 from tests.pipelines.painted import STROMA, TUMOUR, Truth
 
 PIPELINE = PIPELINES["mitotic-count"]
@@ -226,6 +226,7 @@ def test_the_priority_follows_the_count():
     assert run(slide, hotspot_mm2=0.1, high_count=10).verdict.priority is Priority.ROUTINE
     high = run(slide, hotspot_mm2=0.1, high_count=9).verdict
     assert (high.priority, high.reason) == (Priority.HIGH, "9 mitotic figures in the hotspot of 0.1 mm2 reach 9")
+    assert rests_on(high) == ["hotspot"]
 
 
 def test_another_stain_is_not_analysed():

@@ -15,7 +15,7 @@ from phantoms.dicom import fundus_instance, oct_instance
 from phantoms.oct_disc import QUADRANTS, Notch, circle, clock_hour, disc_cube
 from phantoms.oct_flat import flat
 from phantoms.oct_layers import macula
-from tests.pipelines.oracle import names, opened, reasons, value
+from tests.pipelines.oracle import names, opened, reasons, rests_on, value
 from tests.pipelines.retinas import analysed, instance, mirrored, oracle, outcome
 
 run = functools.partial(analysed, "nerve-fibre-layer")
@@ -162,6 +162,7 @@ def test_a_thin_layer_is_urgent(share, priority, said):
     result = of_circle(thin)
     assert result.verdict.priority is priority
     assert said in result.verdict.reason
+    assert rests_on(result.verdict) == ["rnfl"]
     (rnfl, _) = result.findings
     present = {e.name: e.value for e in rnfl.evaluations}[codes.GLAUCOMA_BY_RNFL]
     assert present == (codes.PRESENT if priority is Priority.STAT else codes.ABSENT)
@@ -305,6 +306,7 @@ def test_loss_in_one_half_shows_in_the_asymmetry():
     assert thin < 100
     assert result.verdict.priority is Priority.HIGH
     assert "average of GCL and IPL" in result.verdict.reason
+    assert rests_on(result.verdict) == ["gcl-ipl"]
 
 
 def test_normal_values_of_the_site_make_a_deviation_map():

@@ -9,7 +9,7 @@ from airouter.domain.priority import Priority
 from airouter.errors import ConfigurationError
 from airouter.pipelines import PIPELINES
 from tests.pipelines import painted
-from tests.pipelines.oracle import Progress, job, names, reasons, value
+from tests.pipelines.oracle import Progress, job, names, reasons, rests_on, value
 from tests.pipelines.painted import NORMAL, STROMA, TUBULE, TUMOUR, Truth
 
 PIPELINE = PIPELINES["nottingham"]
@@ -97,6 +97,7 @@ def test_grades_by_hand(tubules, side, mitoses, scores, grade):
     assert found.evaluations[0].value == grade
     high = grade == codes.NOTTINGHAM_3
     assert result.verdict.priority is (Priority.HIGH if high else Priority.ROUTINE)
+    assert rests_on(result.verdict) == ["grade"]
     assert scores in result.verdict.reason
     if high:
         assert result.verdict.reason == f"suspected high grade: {scores}"

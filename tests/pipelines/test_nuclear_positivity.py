@@ -17,7 +17,7 @@ from airouter.errors import ConfigurationError, JobCanceled, ModelOutputError
 from airouter.pipelines import PIPELINES
 from phantoms.dicom import slide_instances
 from phantoms.slide import slide as phantom
-from tests.pipelines.oracle import Oracle, Progress, job, model, names, opened, reasons, value
+from tests.pipelines.oracle import Oracle, Progress, job, model, names, opened, reasons, rests_on, value
 
 PIPELINE = PIPELINES["nuclear-positivity"]
 SPACING = 0.5
@@ -207,6 +207,7 @@ def test_a_high_index_is_urgent_only_where_asked():
     urgent = run(slide, knows, min_nuclei=10, high_index=20)
     assert urgent.verdict.priority is Priority.HIGH
     assert "reaches 20 %" in urgent.verdict.reason
+    assert rests_on(urgent.verdict) == ["tissue"]
 
 
 def test_the_threshold_decides_what_is_positive():

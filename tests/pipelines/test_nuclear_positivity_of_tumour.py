@@ -16,7 +16,7 @@ from airouter.pipelines import PIPELINES, WithCompanions, problem
 from airouter.pipelines.nuclear_markers import MARKERS, h_score
 from phantoms.dicom import slide_instances
 from tests.pipelines.cells import Cell, draw, rims, told
-from tests.pipelines.oracle import Progress, job, model, names, opened, reasons, value
+from tests.pipelines.oracle import Progress, job, model, names, opened, reasons, rests_on, value
 
 PIPELINE = PIPELINES["nuclear-positivity"]
 SPACING = 0.5
@@ -181,6 +181,7 @@ def test_the_hotspot_is_the_window_with_most_positive_nuclei():
     assert cv2.contourArea(points.astype(np.float32)) * SPACING**2 * 1e-6 == pytest.approx(area_mm2, rel=0.001)
     assert result.verdict.priority is Priority.HIGH
     assert "in the hotspot 100.0 % reaches 90 %" in result.verdict.reason
+    assert rests_on(result.verdict) == ["hotspot"]
     assert result.not_analysed == ()
 
 

@@ -23,7 +23,7 @@ from phantoms.oct import Blob, Noise
 from phantoms.oct_layers import Disease, macula
 from tests.dciodvfy import assert_conformant
 from tests.pipelines.histories import history
-from tests.pipelines.oracle import Progress, job, names, reasons, value
+from tests.pipelines.oracle import Progress, job, names, reasons, rests_on, value
 from tests.pipelines.retinas import instance, layers_model, oracle
 
 PIPELINE = PIPELINES["oct-comparison"]
@@ -149,6 +149,7 @@ def test_fluid_that_came_is_new():
     assert found.evaluations[0].value == codes.CHANGE_NEW
     assert result.verdict.priority is Priority.HIGH
     assert "2025-09-01" in result.verdict.reason
+    assert key in rests_on(result.verdict)
 
 
 def test_the_map_of_change_is_that_of_the_phantoms_within_the_overlap():

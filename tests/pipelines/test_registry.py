@@ -1,10 +1,13 @@
 """Which pipelines there are, and what a model must have to serve one."""
 
+import ast
 import dataclasses
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
+from airouter import pipelines
 from airouter.domain.model import Fit, HeadKind
 from airouter.domain.study import Modality
 from airouter.errors import ConfigurationError
@@ -49,6 +52,19 @@ def test_the_built_in_pipelines():
         "oct-comparison",
     ]
     assert all(name == pipeline.name for name, pipeline in PIPELINES.items())
+
+
+def test_every_verdict_says_on_which_findings_it_rests():
+    """They are made of grounds alone; an urgent one names a finding, which the result must have (Ground, Result)."""
+    modules = sorted(Path(str(pipelines.__file__)).parent.glob("*.py"))
+    calls = {
+        (module.name, node.func.id)
+        for module in modules
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    assert len([name for name, called in calls if called == "verdict_of"]) > 20
+    assert [name for name, called in calls if called == "Verdict"] == []
 
 
 @pytest.fixture

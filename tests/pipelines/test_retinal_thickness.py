@@ -17,7 +17,7 @@ from airouter.imaging.etdrs import Ring, Side
 from airouter.pipelines import PIPELINES
 from phantoms.dicom import oct_instance
 from phantoms.oct import volume as phantom
-from tests.pipelines.oracle import LAYERS, Oracle, Progress, job, model, names, opened, reasons, value
+from tests.pipelines.oracle import LAYERS, Oracle, Progress, job, model, names, opened, reasons, rests_on, value
 
 PIPELINE = PIPELINES["retinal-thickness"]
 ROWS, COLUMNS = 320, 260
@@ -183,9 +183,11 @@ def test_fluid_or_thickness_above_its_limit_is_urgent():
     wet = run(truth)
     assert wet.verdict.priority is Priority.HIGH
     assert "retinal fluid" in wet.verdict.reason
+    assert "fluid" in rests_on(wet.verdict)
     thick = run(truth, high_fluid_ul=100, high_cst_um=100)
     assert thick.verdict.priority is Priority.HIGH
     assert "central subfield thickness" in thick.verdict.reason
+    assert rests_on(thick.verdict) == ["retina"]
     assert run(truth, high_fluid_ul=100, high_cst_um=2000).verdict.priority is Priority.ROUTINE
 
 

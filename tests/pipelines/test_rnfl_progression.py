@@ -16,7 +16,7 @@ from airouter.pipelines import PIPELINES
 from airouter.pipelines.trend import decimal_year
 from phantoms.dicom import fundus_instance, oct_instance
 from phantoms.oct_disc import circle, disc_cube
-from tests.pipelines.oracle import Oracle, Progress, job, opened, reasons, value
+from tests.pipelines.oracle import Oracle, Progress, job, opened, reasons, rests_on, value
 from tests.pipelines.retinas import instance, layers_model
 
 PIPELINE = PIPELINES["rnfl-progression"]
@@ -100,6 +100,7 @@ def test_the_slope_is_scipys():
     assert value(result, "trend superior", codes.RNFL_SUPERIOR_RATE) == pytest.approx(expected.slope, abs=1e-6)
     assert result.verdict.priority is Priority.HIGH
     assert "um per year" in result.verdict.reason
+    assert rests_on(result.verdict) == ["trend average"]
     assert result.not_analysed == ()
 
 

@@ -19,7 +19,7 @@ from airouter.errors import ConfigurationError
 from airouter.pipelines import PIPELINES, problem
 from airouter.pipelines.artefacts import ARTEFACTS, FINE, Labels
 from phantoms.dicom import slide_instances
-from tests.pipelines.oracle import Progress, Seen, job, model, opened, reasons, value
+from tests.pipelines.oracle import Progress, Seen, job, model, opened, reasons, rests_on, value
 
 PIPELINE = PIPELINES["slide-quality"]
 UM = 2.0
@@ -179,6 +179,7 @@ def test_an_unfit_slide_waits_for_its_rescan():
     _, images = spoiled()
     result = run(images)
     assert result.verdict.priority is Priority.LOW
+    assert rests_on(result.verdict) == ["quality"]
     assert result.verdict.reason.startswith("rescan before reading: out of focus ")
     assert "folded 5 % of the tissue, only " in result.verdict.reason
     assert result.fitness.fit is False

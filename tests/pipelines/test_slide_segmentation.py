@@ -22,7 +22,7 @@ from airouter.pipelines import PIPELINES, problem
 from airouter.pipelines.tissue_region import tissue_region
 from phantoms.dicom import slide_instances
 from tests.pipelines import colours
-from tests.pipelines.oracle import Progress, Seen, job, model, opened, value
+from tests.pipelines.oracle import Progress, Seen, job, model, opened, rests_on, value
 
 PIPELINE = PIPELINES["slide-segmentation"]
 SPACING = 0.5
@@ -250,6 +250,7 @@ def test_the_priority_follows_the_rule():
     verdict = run(made()[1], high_class=4, high_mm2=0.001).verdict
     assert verdict.priority is Priority.HIGH
     assert "necrosis" in verdict.reason
+    assert rests_on(verdict) == ["class necrosis"]
     assert run(made()[1]).verdict.priority is Priority.ROUTINE
 
 

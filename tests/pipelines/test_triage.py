@@ -14,7 +14,7 @@ from airouter.domain.priority import Priority
 from airouter.pipelines import PIPELINES, WithCompanions, companions_problem, problem
 from airouter.pipelines.nodal_deposits import category
 from tests.pipelines import painted, sections
-from tests.pipelines.oracle import Progress, job, names, opened, reasons, value
+from tests.pipelines.oracle import Progress, job, names, opened, reasons, rests_on, value
 from tests.pipelines.sections import INK, NORMAL, TUBULE, TUMOUR
 from tests.pipelines.test_nottingham import UM, WINDOW, tumour
 
@@ -171,6 +171,7 @@ def test_tumour_on_ink_is_urgent():
     assert answer(result, "margin", codes.TRIAGE_MET) == codes.YES
     assert result.verdict.priority is Priority.HIGH
     assert result.verdict.reason == "suspected margin positive: tumour 0.00 mm from the ink"
+    assert rests_on(result.verdict) == ["margin"]
     assert run(sections.slide(inked(True)), margin_stat=1).verdict.priority is Priority.STAT
 
 
@@ -203,6 +204,7 @@ def test_a_high_grade_is_urgent():
     assert value(result, "grade", codes.NOTTINGHAM_SUM) == 9
     assert result.verdict.priority is Priority.HIGH
     assert result.verdict.reason == "suspected high grade: 3+3+3 = 9"
+    assert rests_on(result.verdict) == ["grade"]
     assert graded(tumour(side=12, mitoses=5), grade_stat=1).verdict.priority is Priority.STAT
 
 
@@ -237,6 +239,7 @@ def test_the_most_urgent_of_several_reasons_decides():
     result = graded(truth, lymph_node=1, grade_stat=1)
     assert result.verdict.priority is Priority.HIGH
     assert result.verdict.reason.startswith("suspected micrometastasis")
+    assert rests_on(result.verdict) == ["deposit"]
 
 
 def test_where_nothing_can_be_looked_at_the_slide_waits_its_turn():

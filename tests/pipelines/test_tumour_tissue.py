@@ -15,7 +15,7 @@ from airouter.errors import ConfigurationError
 from airouter.pipelines import PIPELINES, problem
 from airouter.pipelines.tumour_bed import Shares
 from tests.pipelines import sections
-from tests.pipelines.oracle import Progress, job, names, reasons, value
+from tests.pipelines.oracle import Progress, job, names, reasons, rests_on, value
 from tests.pipelines.sections import BACKGROUND, INK, NECROSIS, NORMAL, STROMA, TUBULE, TUMOUR
 
 PIPELINE = PIPELINES["tissue-classes"]
@@ -258,6 +258,7 @@ def test_the_priority_is_high_only_where_a_limit_is_set_and_reached():
     assert "cellularity" in run(slide()).verdict.reason
     reached = run(slide(), high_mm2=0.03).verdict
     assert (reached.priority, reached.reason) == (Priority.HIGH, "tumour 0.0324 mm2 reaches 0.03 mm2")
+    assert rests_on(reached) == ["tumour"]
     assert run(slide(), high_mm2=0.04).verdict.priority is Priority.ROUTINE
 
 

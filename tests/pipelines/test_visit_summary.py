@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from airouter.domain import codes
 from airouter.domain.finding import Evaluation, Finding, Measurement, Result, Ungradable
 from airouter.domain.job import Source
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, standing, verdict_of
 from airouter.domain.study import Laterality, Modality
 from airouter.domain.summary import Report, SourceResult, Sources
 from airouter.evidence.write import write
@@ -20,6 +20,7 @@ from airouter.services.analyse import finding_values
 from phantoms.dicom import fundus_instance, oct_instance
 from tests import samples
 from tests.dciodvfy import assert_conformant
+from tests.pipelines.oracle import rests_on
 
 PIPELINE = PIPELINES["visit-summary"]
 RULES = PIPELINE.rules(Modality.OPT)
@@ -197,8 +198,30 @@ def test_the_other_eye_takes_no_part():
 def test_the_most_urgent_result_decides():
     urgent = Verdict(Priority.STAT, "retinal detachment suspected")
     found = run(source("macular-oedema", fluid(0.0)), source("critical-findings", oedema(False), verdict=urgent))
-    assert found.verdict == Verdict(Priority.STAT, "summary of the visit: retinal detachment suspected")
+    assert found.verdict.priority is Priority.STAT
+    assert found.verdict.reason == "summary of the visit: retinal detachment suspected"
+    assert rests_on(found.verdict) == ["key of criti oedema-R-R"]
     assert run(source("macular-oedema", fluid(0.0))).verdict.priority is Priority.ROUTINE
+
+
+def test_each_urgent_reason_rests_on_what_repeats_its_findings():
+    wet, thick = Ground(Priority.HIGH, "fluid", ("irf",)), Ground(Priority.HIGH, "thickness", ("srf",))
+    oct_ = source("macular-oedema", fluid(0.2), fluid(0.1, L, codes.SUBRETINAL_FLUID), verdict=verdict_of(wet, thick))
+    stat = verdict_of(Ground(Priority.STAT, "detachment", ("oedema-R",)))
+    found = run(oct_, source("critical-findings", oedema(True), verdict=stat)).verdict
+    assert [(g.priority, g.reason, g.findings) for g in found.grounds] == [
+        (Priority.HIGH, "summary of the visit: fluid", ("key of macul irf-R",)),
+        (Priority.HIGH, "summary of the visit: thickness", ("key of macul srf-L",)),
+        (Priority.STAT, "summary of the visit: detachment", ("key of criti oedema-R-R",)),
+    ]
+    after = standing(found, {"key of criti oedema-R-R", "key of macul srf-L"}, ())
+    assert (after.priority, after.reason) == (Priority.HIGH, "summary of the visit: fluid")
+
+
+def test_what_no_finding_repeats_rests_on_those_that_refer_to_it():
+    spot = Finding("spot", "Spot", codes.RETINAL_HAEMORRHAGE, None, codes.EYE, R)
+    found = run(source("lesions", spot, verdict=verdict_of(Ground(Priority.HIGH, "a spot", ("spot",))))).verdict
+    assert rests_on(found) == ["summary-R"]
 
 
 def test_what_the_jobs_could_not_say_is_told_once():

@@ -15,7 +15,7 @@ from phantoms import perimetry
 from phantoms.dicom import field_instance
 from tests.data import data
 from tests.pipelines.fields import KEPT, field, rules
-from tests.pipelines.oracle import Progress, job, names, opened, reasons, value
+from tests.pipelines.oracle import Progress, job, names, opened, reasons, rests_on, value
 from tests.pipelines.test_results_become_dicom import read_back, written
 
 PIPELINE = PIPELINES["visual-field"]
@@ -120,6 +120,7 @@ def test_the_mean_deviation_decides_stage_and_priority(md, stage, priority):
     assert evaluation(result, "field", codes.FIELD_STAGE) == stage
     assert result.verdict.priority is priority
     assert f"mean deviation {md:.2f} dB" in result.verdict.reason
+    assert rests_on(result.verdict) == ["field"]
 
 
 def test_a_site_may_ask_for_less_than_stat_and_for_other_limits():

@@ -1,10 +1,12 @@
-"""Which verdict decides a study, and from which bucket it is read."""
+"""Which verdict decides a study, from which bucket it is read, and what is left of it once findings are rejected."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airouter.domain.priority import Priority, Reading, Verdict, most_urgent
+from airouter.domain import codes
+from airouter.domain.finding import Finding, Result
+from airouter.domain.priority import Ground, Priority, Reading, Verdict, most_urgent, standing, verdict_of
 
 FULL, RELEASE = Reading.FULL, Reading.REVIEW_AND_RELEASE
 VERDICTS = st.lists(
@@ -57,3 +59,85 @@ def test_nobody_releases_what_is_urgent_or_what_anyone_wants_read(verdicts: list
     assert decides.priority.rank == min(v.priority.rank for v in verdicts)
     assert (decides.reading is RELEASE) == (RELEASE in asked and FULL not in asked and not urgent)
     assert (decides.reading is None) == (asked == {None})
+
+
+KEYS = ("a", "b", "c", "d")
+SETS = st.frozensets(st.sampled_from(KEYS))
+
+
+def made_of(grounds: list[tuple[Priority, frozenset[str]]], reading: Reading | None) -> Verdict:
+    named = [Ground(p, f"{p} of {sorted(keys)}", tuple(sorted(keys))) for p, keys in grounds if keys or p.rank >= 3]
+    return verdict_of(*named, reading=reading) if named else Verdict(Priority.STAT, "no grounds kept", reading)
+
+
+MADE = st.builds(
+    made_of, st.lists(st.tuples(st.sampled_from(Priority), SETS), max_size=4), st.sampled_from([None, FULL, RELEASE])
+)
+
+
+@given(MADE)
+def test_what_nobody_rejected_stands_as_it_is(verdict: Verdict) -> None:
+    assert standing(verdict, (), KEYS) is verdict
+
+
+@given(MADE, SETS)
+def test_rejecting_again_changes_nothing(verdict: Verdict, rejected: frozenset[str]) -> None:
+    once = standing(verdict, rejected, KEYS)
+    assert standing(once, rejected, KEYS) == once
+    assert once == verdict or once.reading is (FULL if verdict.reading else None)
+
+
+@given(MADE, SETS, SETS)
+def test_rejecting_more_never_makes_a_study_more_urgent_than_routine_or_than_it_was(
+    verdict: Verdict, some: frozenset[str], more: frozenset[str]
+) -> None:
+    less, after = (standing(verdict, rejected, KEYS) for rejected in (some, some | more))
+    assert after.priority.rank >= min(less.priority.rank, Priority.ROUTINE.rank)
+    assert standing(less, some | more, KEYS).priority is after.priority
+
+
+@given(MADE)
+def test_rejecting_every_finding_leaves_nothing_urgent(verdict: Verdict) -> None:
+    after = standing(verdict, KEYS, KEYS)
+    assert after.priority.rank >= Priority.ROUTINE.rank
+    assert after.reason
+
+
+def test_a_ground_falls_with_the_last_of_its_findings() -> None:
+    detached = Ground(Priority.STAT, "retinal detachment", ("detachment",))
+    wet = Ground(Priority.HIGH, "fluid", ("irf", "srf"))
+    thick = Ground(Priority.HIGH, "thickness", ("macula",))
+    whole = verdict_of(detached, wet, thick, Ground(Priority.ROUTINE, "no drusen"), reading=FULL)
+    keys = ("detachment", "irf", "srf", "macula")
+    assert (whole.priority, whole.reason) == (Priority.STAT, "retinal detachment")
+    after = standing(whole, {"detachment", "irf"}, keys)
+    assert (after.priority, after.reason, after.reading) == (Priority.HIGH, "fluid; thickness", FULL)
+    assert standing(whole, {"detachment", "irf", "srf"}, keys).reason == "thickness"
+    assert standing(whole, keys, keys) == Verdict(
+        Priority.ROUTINE, "no drusen", FULL, (Ground(Priority.ROUTINE, "no drusen"),)
+    )
+
+
+def test_without_grounds_a_verdict_rests_on_all_findings() -> None:
+    old = Verdict(Priority.HIGH, "index 40 %")
+    assert standing(old, {"tumour"}, ("tissue", "tumour")) == old
+    after = standing(old, {"tissue", "tumour"}, ("tissue", "tumour"))
+    assert (after.priority, after.reason) == (Priority.ROUTINE, "rejected by a reader: index 40 %")
+    assert standing(old, {"tissue", "tumour"}, ()) == old
+
+
+def test_a_slide_that_reads_well_after_all_is_routine_again() -> None:
+    unfit = verdict_of(Ground(Priority.LOW, "rescan before reading: out of focus", ("quality",)))
+    assert standing(unfit, {"quality"}, ("quality",)).priority is Priority.ROUTINE
+
+
+def test_an_urgent_ground_names_what_it_rests_on() -> None:
+    with pytest.raises(ValueError, match="HIGH names no finding"):
+        Ground(Priority.HIGH, "because")
+
+
+def test_a_verdict_rests_on_findings_of_its_own_result() -> None:
+    found = Finding(key="there", label="there", finding=codes.TISSUE)
+    Result((found,), verdict_of(Ground(Priority.HIGH, "why", ("there",))))
+    with pytest.raises(ValueError, match="the result has not: elsewhere"):
+        Result((found,), verdict_of(Ground(Priority.HIGH, "why", ("there", "elsewhere"))))

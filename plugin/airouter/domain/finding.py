@@ -221,7 +221,7 @@ class Result:
     """Everything one job found. `execution_provider` is what really ran the model.
 
     `embedding` is kept by the router for the search of similar cases and never becomes DICOM. `fitness`: whether the
-    slide can be read, where that was asked.
+    slide can be read, where that was asked. Raises ValueError where the verdict rests on a finding that is not there.
     """
 
     findings: tuple[Finding, ...]
@@ -237,3 +237,8 @@ class Result:
     thickness_maps: tuple[ThicknessMap, ...] = ()
     registrations: tuple[Registration, ...] = ()
     charts: tuple[Chart, ...] = ()
+
+    def __post_init__(self) -> None:
+        grounds = {key for ground in self.verdict.grounds for key in ground.findings}
+        if unknown := sorted(grounds - {finding.key for finding in self.findings}):
+            raise ValueError(f"the verdict rests on findings that the result has not: {', '.join(unknown)}")

@@ -45,7 +45,7 @@ class SourceResult:
             uid=report.uid,
             series_uid=report.series_uid,
             study_uid=self.job.study_uid,
-            tracking_uid=self.job.uid(f"finding|{finding['key']}"),
+            tracking_uid=self.job.tracking_uid(finding["key"]),
         )
 
 

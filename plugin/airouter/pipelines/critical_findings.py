@@ -13,7 +13,7 @@ from airouter.domain.code import Code
 from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalysed, Region, Result, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging.disc_cup import DiscCup, disc_cup
 from airouter.imaging.fundus import Fundus
@@ -200,13 +200,14 @@ def _glaucoma(image: Fundus, maps: Maps, quality: Gradability | None, measured: 
 
 
 def _verdict(answers: tuple[_Answer, ...]) -> Verdict:
-    stat = [a.reason for a in answers if a.value == codes.PRESENT]
+    stat = [Ground(Priority.STAT, a.reason, (a.finding.key,)) for a in answers if a.value == codes.PRESENT]
     if stat:
-        return Verdict(Priority.STAT, "; ".join(stat))
+        return verdict_of(*stat)
     open_ = [f"{a.word} ({a.doubt})" for a in answers if a.value == codes.UNDETERMINED]
     absent = [a.word for a in answers if a.value == codes.ABSENT]
     said = [f"no {', no '.join(absent)} in the photographed field"] if absent else []
-    return Verdict(Priority.ROUTINE, "; ".join([*said, *(f"undetermined: {each}" for each in open_)]))
+    reason = "; ".join([*said, *(f"undetermined: {each}" for each in open_)])
+    return verdict_of(Ground(Priority.ROUTINE, reason, tuple(a.finding.key for a in answers)))
 
 
 PIPELINE: Final = Pipeline(

@@ -13,7 +13,7 @@ from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalyse
 from airouter.domain.study import Laterality
 from airouter.imaging.landmarks import Landmarks
 from airouter.pipelines.dr_eye import EYES, SIDE, Eye, Photograph
-from airouter.pipelines.dr_follow_up import Recommendation, referable
+from airouter.pipelines.dr_follow_up import Recommendation, grade_key, oedema_key, referable
 from airouter.pipelines.dr_lesions import (
     HAEMORRHAGE,
     HARD_EXUDATE,
@@ -170,7 +170,7 @@ def _graded(eye: Eye, grade: int, values: Values) -> Finding:
     if eye.mirrored:
         parts.append("In a photograph the disc lies on the side of the other eye: check the laterality.")
     return Finding(
-        key=f"grade-{eye.side}",
+        key=grade_key(eye),
         label=f"Diabetic retinopathy, {eye.name}",
         finding=codes.DIABETIC_RETINOPATHY,
         region=_field(deciding),
@@ -190,7 +190,7 @@ def _ungraded(eye: Eye) -> Finding:
     """An eye that could not be graded is a statement of its own, and no grade."""
     why = "; ".join(f"photograph {each.number}: {each.against}" for each in eye.photographs)
     return Finding(
-        key=f"ungradable-{eye.side}",
+        key=grade_key(eye),
         label=f"Not gradable, {eye.name}",
         finding=codes.QUALITY_FINDING,
         region=_any_field(eye),
@@ -215,7 +215,7 @@ def _oedema(eye: Eye) -> Finding:
         f"The nearest hard exudate lies {distance:.2f} disc diameters from the middle of the fovea."
     )  # fmt: skip
     return Finding(
-        key=f"oedema-{eye.side}",
+        key=oedema_key(eye),
         label=f"Macular oedema by hard exudate, {eye.name}",
         finding=codes.DIABETIC_MACULAR_OEDEMA,
         region=Region("POLYGON", each.image.instance_uid, lesions.image_points(_macula(marks))),

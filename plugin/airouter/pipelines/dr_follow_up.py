@@ -8,7 +8,7 @@ from typing import Final
 from airouter.domain import codes
 from airouter.domain.code import Code
 from airouter.domain.job import Job
-from airouter.domain.priority import Priority, Reading, Verdict
+from airouter.domain.priority import Ground, Priority, Reading, Verdict, verdict_of
 from airouter.pipelines.dr_eye import EYES, SIDE, Eye
 from airouter.pipelines.pipeline import Parameter, Values
 
@@ -79,24 +79,48 @@ def recommendation(eyes: Sequence[Eye], values: Values) -> Recommendation:
 
 def verdict(eyes: Sequence[Eye], unread: int, job: Job, values: Values) -> Verdict:
     """Priority and bucket. `unread`: photographs of the study that were not looked at."""
-    stat = [f"{e.name}: {_said(e)}" for e in eyes if e.grade == _PROLIFERATIVE]
-    high = [f"{e.name}: {_said(e)}" for e in eyes if e.grade not in (None, _PROLIFERATIVE) and _reaches(e, values)] + [
-        f"{e.name}: macular oedema suspected" for e in eyes if e.oedema
+    graded = [_graded(eye, values) for eye in eyes if eye.grade is not None]
+    stat = [ground for ground in graded if ground.priority is Priority.STAT]
+    high = [ground for ground in graded if ground.priority is Priority.HIGH] + [
+        Ground(Priority.HIGH, f"{e.name}: macular oedema suspected", (oedema_key(e),)) for e in eyes if e.oedema
     ]
-    ungraded = [f"{e.name}: could not be graded ({_why_not(e)})" for e in eyes if e.grade is None]
-    doubts = _doubts(eyes, unread, values)
+    others = [ground for ground in graded if ground.priority is Priority.ROUTINE]
+    ungraded = [
+        Ground(Priority.ROUTINE, f"{e.name}: could not be graded ({_why_not(e)})", (grade_key(e),))
+        for e in eyes
+        if e.grade is None
+    ]
     if stat or high:
-        priority = Priority.STAT if stat else Priority.HIGH
-        return Verdict(priority, "; ".join([*stat, *high, *ungraded]), Reading.FULL)
+        said = _joined([*stat, *high, *ungraded])
+        return verdict_of(*stat, *high, *ungraded, *others, reading=Reading.FULL, reason=said)
     if ungraded:
-        others = [f"{e.name}: {_said(e)}" for e in eyes if e.grade is not None]
-        return Verdict(Priority.ROUTINE, "; ".join([*ungraded, *others]), Reading.FULL)
-    grades = "; ".join(f"{e.name}: {_said(e)}" for e in eyes)
-    if doubts:
-        return Verdict(Priority.ROUTINE, f"{grades}; full reading because {', '.join(doubts)}", Reading.FULL)
+        return verdict_of(*ungraded, *others, reading=Reading.FULL)
+    if doubts := _doubts(eyes, unread, values):
+        said = f"{_joined(others)}; full reading because {', '.join(doubts)}"
+        return verdict_of(*others, reading=Reading.FULL, reason=said)
     if drawn(job.key, values["full_reading_share"]):
-        return Verdict(Priority.ROUTINE, f"{grades}; drawn for full reading", Reading.FULL)
-    return Verdict(Priority.ROUTINE, grades, Reading.REVIEW_AND_RELEASE)
+        return verdict_of(*others, reading=Reading.FULL, reason=f"{_joined(others)}; drawn for full reading")
+    return verdict_of(*others, reading=Reading.REVIEW_AND_RELEASE)
+
+
+def grade_key(eye: Eye) -> str:
+    """Key of the finding that says an eye's grade, or that it has none."""
+    return f"ungradable-{eye.side}" if eye.grade is None else f"grade-{eye.side}"
+
+
+def oedema_key(eye: Eye) -> str:
+    """Key of the finding on an eye's macular oedema."""
+    return f"oedema-{eye.side}"
+
+
+def _graded(eye: Eye, values: Values) -> Ground:
+    urgent = Priority.HIGH if _reaches(eye, values) else Priority.ROUTINE
+    priority = Priority.STAT if eye.grade == _PROLIFERATIVE else urgent
+    return Ground(priority, f"{eye.name}: {_said(eye)}", (grade_key(eye),))
+
+
+def _joined(grounds: Sequence[Ground]) -> str:
+    return "; ".join(ground.reason for ground in grounds)
 
 
 def drawn(key: str, share: float) -> bool:

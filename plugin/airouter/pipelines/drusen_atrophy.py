@@ -21,7 +21,7 @@ from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalyse
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
 from airouter.domain.picture import Picture
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Modality
 from airouter.imaging import circle_area, enface
 from airouter.imaging.foci import Focus, distance_mm, foci
@@ -82,7 +82,7 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
     if why or spacing is None:
         return Result(
             findings=(_highest(images, retina),),
-            verdict=Verdict(Priority.ROUTINE, f"neither volume nor area of lesions: {why}"),
+            verdict=verdict_of(Ground(Priority.ROUTINE, f"neither volume nor area of lesions: {why}")),
             segmentations=(retina_surfaces.segmentation(images, retina),),
             not_analysed=tuple(NotAnalysed(q, f"not analysed because {why}") for q in _QUANTITIES),
             execution_provider=predict.provider,
@@ -272,17 +272,20 @@ def _pictures(volume: OctVolume, retina: Retina, seen: _Map) -> tuple[Picture, .
 def _verdict(drusen: Finding, atrophy: Finding, values: Values) -> Verdict:
     numbers = {m.name: m.value for m in (*drusen.measurements, *atrophy.measurements)}
     within, area = numbers.get(codes.DRUSEN_VOLUME_3), numbers[codes.ATROPHY_AREA]
-    reasons = []
+    grounds = []
     limit = values.get("high_drusen_ul")
     if within is not None and limit is not None and within > limit:
-        reasons.append(f"drusen volume within 3 mm {within:.3f} uL is above {limit:g} uL")
+        reason = f"drusen volume within 3 mm {within:.3f} uL is above {limit:g} uL"
+        grounds.append(Ground(Priority.HIGH, reason, (drusen.key,)))
     limit = values.get("high_atrophy_mm2")
     if limit is not None and area > limit:
-        reasons.append(f"geographic atrophy {area:.2f} mm2 is above {limit:g} mm2")
-    if reasons:
-        return Verdict(Priority.HIGH, "; ".join(reasons))
+        reason = f"geographic atrophy {area:.2f} mm2 is above {limit:g} mm2"
+        grounds.append(Ground(Priority.HIGH, reason, (atrophy.key,)))
+    if grounds:
+        return verdict_of(*grounds)
     seen = "drusen volume within 3 mm unknown" if within is None else f"drusen volume within 3 mm {within:.3f} uL"
-    return Verdict(Priority.ROUTINE, f"{seen}, geographic atrophy {area:.2f} mm2")
+    reason = f"{seen}, geographic atrophy {area:.2f} mm2"
+    return verdict_of(Ground(Priority.ROUTINE, reason, (drusen.key, atrophy.key)))
 
 
 PIPELINE: Final = Pipeline(

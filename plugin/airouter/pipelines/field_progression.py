@@ -13,7 +13,7 @@ from airouter.domain.code import Code
 from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalysed, Result, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.picture import Chart
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging.field import VisualField
 from airouter.imaging.visit import History
@@ -58,6 +58,10 @@ PARAMETERS: Final = (
         "event_points", 3.0, "{counts}", "fewest points that repeat their loss in an event", 1.0, 54.0, whole=True
     ),
 )
+
+_MD_TREND: Final = "trend mean deviation"  # keys of findings
+_POINTS: Final = "pointwise trend"
+_EVENT: Final = "event"
 
 _BASELINE: Final = 2
 _REPEATS: Final = 2
@@ -186,7 +190,7 @@ def _pointwise(series: Series, side: Laterality, values: Values) -> tuple[int, F
         f"of the field. Points not seen stand at the lowest sensitivity of the test."
     )
     return len(largest) if progressing else 0, Finding(
-        key="pointwise trend",
+        key=_POINTS,
         label="Pointwise trend of the visual field",
         finding=codes.FIELD_POINT_TREND,
         site=codes.EYE,
@@ -224,7 +228,7 @@ def _event(series: Series, side: Laterality, values: Values) -> tuple[Code, Find
     )
     where = "; ".join(f"{points[n][0]:g}, {points[n][1]:g}" for n in found.points)
     return state, Finding(
-        key="event",
+        key=_EVENT,
         label="Event analysis of the visual field",
         finding=codes.FIELD_EVENT,
         site=codes.EYE,
@@ -241,25 +245,27 @@ def _event(series: Series, side: Laterality, values: Values) -> tuple[Code, Find
 
 
 def _verdict(md: Trend | NoTrend, points: int, happened: Code, series: Series, values: Values) -> Verdict:
-    urgent = []
+    urgent: list[tuple[str, str]] = []  # reason, and key of the finding
     if (
         isinstance(md, Trend)
         and direction(md, values["max_p"]) == codes.TREND_WORSE
         and md.slope <= values["high_md_rate"]
     ):
-        urgent.append(f"trend: mean deviation changes by {md.slope:.2f} dB per year, p = {md.p:.2g}")
+        urgent.append((f"trend: mean deviation changes by {md.slope:.2f} dB per year, p = {md.p:.2g}", _MD_TREND))
     if points:
-        urgent.append(f"trend: {points} contiguous test points worsen")
+        urgent.append((f"trend: {points} contiguous test points worsen", _POINTS))
     if happened == codes.EVENT_CONFIRMED:
-        urgent.append("event: the same loss from baseline in three consecutive tests")
+        urgent.append(("event: the same loss from baseline in three consecutive tests", _EVENT))
     if urgent:
-        return Verdict(Priority.HIGH, "; ".join(urgent))
-    calm = []
+        return verdict_of(*(Ground(Priority.HIGH, reason, (key,)) for reason, key in urgent))
+    calm: list[tuple[str, str]] = []
     if happened == codes.EVENT_SUSPECTED:
-        calm.append("event: the same loss from baseline in two consecutive tests, to be confirmed")
+        calm.append(("event: the same loss from baseline in two consecutive tests, to be confirmed", _EVENT))
     if isinstance(md, Trend):
-        calm.append(f"trend: mean deviation changes by {md.slope:.2f} dB per year, p = {md.p:.2g}")
-    return Verdict(Priority.ROUTINE, "; ".join(calm) or f"no trend: {tests_in_words(len(series.tests))} of one series")
+        calm.append((f"trend: mean deviation changes by {md.slope:.2f} dB per year, p = {md.p:.2g}", _MD_TREND))
+    if calm:
+        return verdict_of(*(Ground(Priority.ROUTINE, reason, (key,)) for reason, key in calm))
+    return verdict_of(Ground(Priority.ROUTINE, f"no trend: {tests_in_words(len(series.tests))} of one series"))
 
 
 PIPELINE: Final = Pipeline(

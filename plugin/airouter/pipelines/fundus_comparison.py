@@ -28,7 +28,7 @@ from airouter.domain.finding import (
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
 from airouter.domain.picture import Registration
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging import contours
 from airouter.imaging.field_of_view import field_of_view
@@ -257,7 +257,7 @@ def _kind(current: Fundus, compared: _Compared, region: Region, kind: str, name:
             Measurement(codes.AREA_THEN, then * pixel, codes.MM2),
         ]
     return Finding(
-        key=f"kind/{kind}",
+        key=_key(kind),
         label=f"{name}, then and now",
         finding=code,
         region=region,
@@ -368,24 +368,44 @@ def _segmentation(current: Fundus, compared: _Compared) -> Segmentation:
 
 
 def _verdict(chosen: Chosen[Fundus, Registered], compared: _Compared, values: Values) -> Verdict:
-    reasons = []
+    grounds = []
     for kind, name, _ in _KINDS:
         news = sum(lesion.change is Change.NEW for lesion in compared.lesions[kind])
         if news and kind in _URGENT:
-            reasons.append(f"new {name.lower()} since {chosen.day}")
+            grounds.append(Ground(Priority.HIGH, f"new {name.lower()} since {chosen.day}", (_key(kind),)))
     new, grown, gone = (compared.number(change) for change in (Change.NEW, Change.GROWN, Change.GONE))
     if new >= values["high_new"]:
-        reasons.append(f"{new} new lesions since {chosen.day}, {values['high_new']:g} are the limit")
+        reason = f"{new} new lesions since {chosen.day}, {values['high_new']:g} are the limit"
+        grounds.append(Ground(Priority.HIGH, reason, _with(compared, Change.NEW)))
     if compared.rise() >= values["high_growth"] > 0:
-        reasons.append(
+        reason = (
             f"the lesions' area rose by {100 * compared.rise():.2f} % of the compared field since {chosen.day}, "
             f"{100 * values['high_growth']:g} % is the limit"
         )
-    if reasons:
-        return Verdict(Priority.HIGH, "; ".join(reasons))
-    if not (new or grown or gone):
-        return Verdict(Priority.ROUTINE, f"no change of lesions beyond the limits since {chosen.day}")
-    return Verdict(Priority.ROUTINE, f"since {chosen.day}: {new} new, {grown} grown, {gone} gone lesions")
+        grounds.append(Ground(Priority.HIGH, reason, _larger(compared)))
+    if grounds:
+        return verdict_of(*grounds)
+    changed = _with(compared, Change.NEW, Change.GROWN, Change.GONE)
+    if not changed:
+        return verdict_of(Ground(Priority.ROUTINE, f"no change of lesions beyond the limits since {chosen.day}"))
+    said = f"since {chosen.day}: {new} new, {grown} grown, {gone} gone lesions"
+    return verdict_of(Ground(Priority.ROUTINE, said, changed))
+
+
+def _key(kind: str) -> str:
+    """Key of the finding of a kind of lesion."""
+    return f"kind/{kind}"
+
+
+def _larger(compared: _Compared) -> tuple[str, ...]:
+    """Keys of the kinds whose lesions cover more than before."""
+    rises = {kind: sum(each.now - each.then for each in compared.lesions[kind]) for kind, *_ in _KINDS}
+    return tuple(_key(kind) for kind, rise in rises.items() if rise > 0)
+
+
+def _with(compared: _Compared, *wanted: Change) -> tuple[str, ...]:
+    """Keys of the kinds of which a lesion has changed so."""
+    return tuple(_key(kind) for kind, *_ in _KINDS if any(each.change in wanted for each in compared.lesions[kind]))
 
 
 PIPELINE: Final = Pipeline(

@@ -9,10 +9,10 @@ from typing import Final
 from airouter.domain.finding import NotAnalysed, Result, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging.fundus import Fundus
-from airouter.pipelines.photograph_quality import GRADABLE, LIMITS, Gradability, finding, judged, lit
+from airouter.pipelines.photograph_quality import GRADABLE, KEY, LIMITS, Gradability, finding, judged, lit
 from airouter.pipelines.pipeline import WHOLE_IMAGE, Pipeline, Values
 from airouter.ports import Predictor, ProgressSink
 
@@ -50,9 +50,10 @@ def _eye(laterality: Laterality | None) -> NotAnalysed:
 
 def _verdict(found: Gradability) -> Verdict:
     if found.gradable:
-        return Verdict(Priority.ROUTINE, "the photograph can be graded")
+        return verdict_of(Ground(Priority.ROUTINE, "the photograph can be graded", (KEY,)))
     why = f": {found.reasons[0][0].name}" if found.reasons else ""
-    return Verdict(Priority.HIGH, f"the photograph cannot be graded{why}; repeat it while the patient is present")
+    reason = f"the photograph cannot be graded{why}; repeat it while the patient is present"
+    return verdict_of(Ground(Priority.HIGH, reason, (KEY,)))
 
 
 PIPELINE: Final = Pipeline(

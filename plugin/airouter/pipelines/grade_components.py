@@ -15,7 +15,7 @@ from airouter.domain import codes
 from airouter.domain.code import Code
 from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalysed, Region, Ungradable
 from airouter.domain.model import contract
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.imaging.patches import Patch
 from airouter.imaging.slide import Slide
 from airouter.pipelines import mitoses_of_slide, mitotic_hotspot, nuclei_of_slide
@@ -32,6 +32,7 @@ from airouter.ports import Predictor, ProgressSink
 # What the model of cells must have; `normal` is used where it has that too.
 CLASSES: Final = (*nuclei_of_slide.CLASSES, TUMOUR, MITOSIS)
 _NORMAL: Final = "normal"
+_GRADE: Final = "grade"  # key of a finding
 _KINDS: Final = nuclei_of_slide.KINDS
 
 PARAMETERS: Final = (
@@ -196,7 +197,7 @@ def findings(found: Components) -> tuple[Finding, ...]:
         measured = (_points(codes.NOTTINGHAM_SUM, grade.points),)
         comment = f"Tubules, nuclear pleomorphism and mitoses: {grade}."
         value = Evaluation(codes.NOTTINGHAM_GRADE, grade.code)
-        made.append(_group("grade", "Nottingham grade, suggestion", region, measured, comment, value))
+        made.append(_group(_GRADE, "Nottingham grade, suggestion", region, measured, comment, value))
     return tuple(made)
 
 
@@ -204,10 +205,10 @@ def verdict(found: Components) -> Verdict:
     """HIGH where grade 3 is suggested."""
     grade = found.nottingham
     if grade is None:
-        return Verdict(Priority.ROUTINE, "no Nottingham grade is suggested, a component is missing")
+        return verdict_of(Ground(Priority.ROUTINE, "no Nottingham grade is suggested, a component is missing"))
     if grade.grade == 3:
-        return Verdict(Priority.HIGH, f"suspected high grade: {grade}")
-    return Verdict(Priority.ROUTINE, f"Nottingham grade {grade.grade} suggested: {grade}")
+        return verdict_of(Ground(Priority.HIGH, f"suspected high grade: {grade}", (_GRADE,)))
+    return verdict_of(Ground(Priority.ROUTINE, f"Nottingham grade {grade.grade} suggested: {grade}", (_GRADE,)))
 
 
 def _tubules(tissue: Compartments) -> Tubules | str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from airouter.domain import codes
 from airouter.domain.finding import Finding, Measurement, NotAnalysed, Result
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Laterality
 from airouter.imaging import enface
 from airouter.imaging import ganglion_cells as gc
@@ -24,6 +24,7 @@ from airouter.pipelines.pipeline import Parameter, Values
 from airouter.pipelines.retina_surfaces import Retina
 
 _NORMAL: Final = "{} that is normal at the site"
+_GCL_IPL: Final = "gcl-ipl"  # key of a finding
 
 PARAMETERS: Final = (
     # 82.1 - 2 x 6.2 um (Mwanza JC et al. Profile and predictors of normal ganglion cell-inner plexiform layer thickness
@@ -78,7 +79,7 @@ def result(volume: OctVolume, retina: Retina, centre: Centre, values: Values, pr
             method=codes.METHOD_GCC,
         ),
         Finding(
-            key="gcl-ipl",
+            key=_GCL_IPL,
             label="Ganglion cell and inner plexiform layers",
             finding=codes.GC_IPL_LAYERS,
             region=region,
@@ -194,11 +195,12 @@ def _deviation(shown: Turned, values: Values) -> Turned | None:
 
 def _gc_verdict(average: float | None, values: Values) -> Verdict:
     if average is None:
-        return Verdict(Priority.ROUTINE, "average of GCL and IPL unknown")
+        return verdict_of(Ground(Priority.ROUTINE, "average of GCL and IPL unknown"))
     limit = values["high_gcl_ipl_um"]
     if average < limit:
-        return Verdict(Priority.HIGH, f"average of GCL and IPL {average:.0f} um is below {limit:g} um")
-    return Verdict(Priority.ROUTINE, f"average of GCL and IPL {average:.0f} um")
+        reason = f"average of GCL and IPL {average:.0f} um is below {limit:g} um"
+        return verdict_of(Ground(Priority.HIGH, reason, (_GCL_IPL,)))
+    return verdict_of(Ground(Priority.ROUTINE, f"average of GCL and IPL {average:.0f} um", (_GCL_IPL,)))
 
 
 def difference(

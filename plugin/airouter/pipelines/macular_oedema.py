@@ -18,7 +18,7 @@ from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalyse
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
 from airouter.domain.picture import Picture, ThicknessMap
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Modality
 from airouter.imaging import circle_area, enface, etdrs, layers
 from airouter.imaging.oct import OctVolume
@@ -49,6 +49,7 @@ _KINDS: Final[tuple[tuple[int, str, str, Code], ...]] = (
     (PED, "ped", "Pigment epithelial detachment", codes.PIGMENT_EPITHELIAL_DETACHMENT),
 )
 _CENTRAL_MM: Final = etdrs.RADII_MM[0]
+_THICKNESS: Final = "macula"  # key of a finding
 _SCALE_UM: Final = (150.0, 500.0)  # of the picture
 
 
@@ -103,7 +104,7 @@ def _thickness_finding(
         comment.append("The region is the retina on the middle B-scan.")
     comment += ["Thickness from the ILM to Bruch's membrane.", retina_surfaces.left_out(retina)]
     return Finding(
-        key="macula",
+        key=_THICKNESS,
         label="Macular thickness",
         finding=codes.RETINA,
         region=retina_regions.between(volume, retina.ilm, retina.bm, centre.at[0]),
@@ -193,19 +194,25 @@ def _verdict(cst: float | None, wet: dict[int, _Fluid], values: Values) -> Verdi
     by_area = amounts[IRF].name == codes.FLUID_AREA
     retinal = amounts[IRF].value + amounts[SRF].value
     limit = values["high_fluid_mm2" if by_area else "high_fluid_ul"]
-    reasons = []
+    keys = {label: key for label, key, *_ in _KINDS}
+    fluid = tuple(keys[label] for label in (IRF, SRF) if amounts[label].value > 0)
+    grounds = []
     if retinal > limit:
         where = _involving([wet[IRF], wet[SRF]])
-        reasons.append(f"intra- and subretinal fluid {retinal:.3f} {unit.value} is above {limit:g} {unit.value}{where}")
+        reason = f"intra- and subretinal fluid {retinal:.3f} {unit.value} is above {limit:g} {unit.value}{where}"
+        grounds.append(Ground(Priority.HIGH, reason, fluid))
     if cst is not None and cst > values["high_cst_um"]:
-        reasons.append(f"central subfield thickness {cst:.0f} um is above {values['high_cst_um']:g} um")
+        reason = f"central subfield thickness {cst:.0f} um is above {values['high_cst_um']:g} um"
+        grounds.append(Ground(Priority.HIGH, reason, (_THICKNESS,)))
     most = values.get("high_ped_ul")
     if most is not None and not by_area and amounts[PED].value > most:
-        reasons.append(f"pigment epithelial detachment {amounts[PED].value:.3f} uL is above {most:g} uL")
-    if reasons:
-        return Verdict(Priority.HIGH, "; ".join(reasons))
+        reason = f"pigment epithelial detachment {amounts[PED].value:.3f} uL is above {most:g} uL"
+        grounds.append(Ground(Priority.HIGH, reason, (keys[PED],)))
+    if grounds:
+        return verdict_of(*grounds)
     seen = "no central subfield thickness" if cst is None else f"central subfield thickness {cst:.0f} um"
-    return Verdict(Priority.ROUTINE, f"{seen}, intra- and subretinal fluid {retinal:.3f} {unit.value}")
+    reason = f"{seen}, intra- and subretinal fluid {retinal:.3f} {unit.value}"
+    return verdict_of(Ground(Priority.ROUTINE, reason, (_THICKNESS, keys[IRF], keys[SRF])))
 
 
 def _involving(found: Sequence[_Fluid]) -> str:

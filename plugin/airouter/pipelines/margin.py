@@ -6,7 +6,7 @@ from airouter.domain import codes
 from airouter.domain.finding import NotAnalysed, Result, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, HeadKind, Model
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Modality
 from airouter.imaging.slide import Slide
 from airouter.pipelines import tissue_classes, tumour_margin
@@ -53,10 +53,11 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
 
 def _verdict(margin: Margin | str, values: Values) -> Verdict:
     if isinstance(margin, str):
-        return Verdict(Priority.ROUTINE, f"{_DISTANCE} {margin}")
+        return verdict_of(Ground(Priority.ROUTINE, f"{_DISTANCE} {margin}"))
     status = tumour_margin.status(margin.distance_mm, values)
     high = status == codes.MARGIN_POSITIVE or (status == codes.MARGIN_CLOSE and values["close_high"] > 0)
-    return Verdict(Priority.HIGH if high else Priority.ROUTINE, tumour_margin.reason(margin, values))
+    priority = Priority.HIGH if high else Priority.ROUTINE
+    return verdict_of(Ground(priority, tumour_margin.reason(margin, values), (tumour_margin.KEY,)))
 
 
 def _misfit(model: Model, parameters: Any) -> str | None:

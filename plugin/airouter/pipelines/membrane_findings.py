@@ -12,6 +12,7 @@ from airouter.pipelines.pipeline import Values
 from airouter.pipelines.tissue_region import TissueRegion
 from airouter.pipelines.tumour_cells import TumourCells
 
+TUMOUR_KEY: Final = "tumour"  # of the finding that has the scores
 _CLASSES: Final = (
     (codes.MEMBRANE_0, codes.MEMBRANE_0_SHARE, "Cells without membrane staining"),
     (codes.MEMBRANE_1, codes.MEMBRANE_1_SHARE, "Cells with faint or incomplete membrane staining"),
@@ -48,7 +49,7 @@ def findings_of(
         total = Measurement(codes.NUCLEI_COUNT, float(len(scored.counted)), codes.COUNTS)
         findings.append(
             Finding(
-                key="tumour",
+                key=TUMOUR_KEY,
                 label="Cells of the tumour",
                 finding=codes.NEOPLASM,
                 region=tumour.region or outline,

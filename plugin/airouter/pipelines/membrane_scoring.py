@@ -11,7 +11,7 @@ from typing import Final
 from airouter.domain.finding import Result, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, HeadKind, Model, Scalar
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Modality
 from airouter.imaging.slide import Slide
 from airouter.imaging.stain import H_DAB
@@ -19,7 +19,7 @@ from airouter.pipelines import membrane_cells, pd_l1
 from airouter.pipelines.compartments import TUMOUR, tissue_companion
 from airouter.pipelines.her2 import NAMES
 from airouter.pipelines.membrane_cells import KINDS, cells_of
-from airouter.pipelines.membrane_findings import annotations_of, findings_of, maps_of
+from airouter.pipelines.membrane_findings import TUMOUR_KEY, annotations_of, findings_of, maps_of
 from airouter.pipelines.membrane_scores import HER2, PD_L1, Scored, scored_of
 from airouter.pipelines.nuclei_of_slide import CLASSES
 from airouter.pipelines.nuclei_results import tissue_segmentation
@@ -80,8 +80,9 @@ def _verdict(scored: Scored, values: Values) -> Verdict:
         said = f"HER2 {scored.her2.name}: {scored.her2.reason}"
         high = values.get("high_her2")
         if high is not None and scored.her2.score >= high:
-            return Verdict(Priority.HIGH, f"{said}; reaches {NAMES[int(high)]}")
-        return Verdict(Priority.ROUTINE, said + ("; equivocal" if scored.her2.score == 2 else ""))
+            return verdict_of(Ground(Priority.HIGH, f"{said}; reaches {NAMES[int(high)]}", (TUMOUR_KEY,)))
+        said += "; equivocal" if scored.her2.score == 2 else ""
+        return verdict_of(Ground(Priority.ROUTINE, said, (TUMOUR_KEY,)))
     scores = [
         (f"PD-L1 {name} {found:.1f}{unit}", found, values.get(limit), unit)
         for name, found, limit, unit in (("TPS", scored.tps, "high_tps", " %"), ("CPS", scored.cps, "high_cps", ""))
@@ -89,10 +90,10 @@ def _verdict(scored: Scored, values: Values) -> Verdict:
     ]
     for text, found, limit, unit in scores:
         if limit is not None and found >= limit:
-            return Verdict(Priority.HIGH, f"{text} reaches {limit:g}{unit}")
+            return verdict_of(Ground(Priority.HIGH, f"{text} reaches {limit:g}{unit}", (TUMOUR_KEY,)))
     if scores:
-        return Verdict(Priority.ROUTINE, ", ".join(text for text, *_ in scores))
-    return Verdict(Priority.ROUTINE, f"{len(scored.counted)} cells, no score")
+        return verdict_of(Ground(Priority.ROUTINE, ", ".join(text for text, *_ in scores), (TUMOUR_KEY,)))
+    return verdict_of(Ground(Priority.ROUTINE, f"{len(scored.counted)} cells, no score"))
 
 
 def _misfit(model: Model, parameters: Mapping[str, Scalar]) -> str | None:

@@ -10,7 +10,7 @@ from airouter.domain import codes
 from airouter.domain.finding import Finding, Measurement, NotAnalysed, Result, Segmentation, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, HeadKind
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Modality
 from airouter.imaging.slide import Slide
 from airouter.imaging.stain import H_AND_E
@@ -34,6 +34,7 @@ PARAMETERS: Final = (
 )
 
 _COUNT: Final = "mitotic count in the hotspot"
+_OVERALL: Final = "overall"  # key of a finding
 
 
 def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> Result | Ungradable:
@@ -72,7 +73,7 @@ def _findings(counted: MitoticCount, region: TissueRegion) -> tuple[Finding, ...
         measured += [Measurement(codes.MITOTIC_COUNT, float(len(counted.figures)), codes.COUNTS), counted.overall]
     where = "in tumour" if counted.tumour else "on the tissue"
     overall = Finding(
-        key="overall",
+        key=_OVERALL,
         label=f"Mitotic figures {where}",
         finding=codes.NEOPLASM if counted.tumour and counted.area_mm2 else codes.TISSUE,
         region=counted.outline or region.outline(),
@@ -93,11 +94,12 @@ def _segmentation(region: TissueRegion, tissue: Compartments | None) -> tuple[Se
 def _verdict(counted: MitoticCount, values: Values) -> Verdict:
     high = values.get("high_count")
     if counted.why:
-        return Verdict(Priority.ROUTINE, f"{len(counted.figures)} mitotic figures, no count in a hotspot")
+        reason = f"{len(counted.figures)} mitotic figures, no count in a hotspot"
+        return verdict_of(Ground(Priority.ROUTINE, reason, (_OVERALL,)))
     said = f"{counted.count} mitotic figures in the hotspot of {counted.window_mm2:g} mm2"
     if high is not None and counted.count >= high:
-        return Verdict(Priority.HIGH, f"{said} reach {high:g}")
-    return Verdict(Priority.ROUTINE, said)
+        return verdict_of(Ground(Priority.HIGH, f"{said} reach {high:g}", (mitotic_hotspot.KEY,)))
+    return verdict_of(Ground(Priority.ROUTINE, said, (mitotic_hotspot.KEY,)))
 
 
 PIPELINE: Final = Pipeline(

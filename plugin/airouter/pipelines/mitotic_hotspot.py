@@ -17,6 +17,7 @@ from airouter.pipelines.tissue_region import TissueRegion
 
 HOTSPOT: Final = Parameter("hotspot_mm2", 2.0, "mm2", "area of the circular window of the hotspot", 0.001, 100.0)
 
+KEY: Final = "hotspot"  # of the finding
 _SAMPLES: Final = 200  # along the radius of a window, for the share of it that is tissue
 _STEPS: Final = 10  # along the radius, of the places that a window is moved to
 _FEW: Final = 25  # samples to choose among these
@@ -96,7 +97,7 @@ def finding(counted: MitoticCount, *extra: Measurement) -> Finding:
     elif counted.tissue_mm2 != counted.window_mm2:
         comment = "The density is per mm2 of the tissue in the window, which is not all of it."
     return Finding(
-        key="hotspot",
+        key=KEY,
         label="Mitotic hotspot",
         finding=codes.MITOTIC_HOTSPOT,
         region=counted.region,

@@ -16,7 +16,7 @@ from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalyse
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
 from airouter.domain.picture import Picture, ThicknessMap
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Modality
 from airouter.imaging import enface, rnfl_sectors
 from airouter.imaging.oct import OctVolume
@@ -67,6 +67,7 @@ _GARWAY_HEATH: Final = {
 _BOTH_EYES: Final = ("superior", "inferior")  # the same whichever side is nasal
 _USUAL_MM: Final = (3.3, 3.7)  # diameters that values are usually compared at
 _RNFL_SCALE: Final = (0.0, 200.0)
+_RNFL: Final = "rnfl"  # key of a finding
 
 
 def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink) -> Result | Ungradable:
@@ -120,7 +121,7 @@ def _of_the_disc(volume: OctVolume, retina: Retina, profile: Profile, values: Va
     )
     findings = [
         Finding(
-            key="rnfl",
+            key=_RNFL,
             label="Retinal nerve fibre layer",
             finding=codes.RNFL_LAYER,
             region=region,
@@ -219,14 +220,14 @@ def _disc_map(
 
 def _rnfl_verdict(average: float | None, values: Values) -> Verdict:
     if average is None:
-        return Verdict(Priority.ROUTINE, "average RNFL thickness unknown")
+        return verdict_of(Ground(Priority.ROUTINE, "average RNFL thickness unknown"))
     for limit, priority, said in (
         (values["advanced_um"], Priority.STAT, "advanced glaucoma suspected: average RNFL thickness"),
         (values["high_rnfl_um"], Priority.HIGH, "average RNFL thickness"),
     ):
         if average < limit:
-            return Verdict(priority, f"{said} {average:.0f} um is below {limit:g} um")
-    return Verdict(Priority.ROUTINE, f"average RNFL thickness {average:.0f} um")
+            return verdict_of(Ground(priority, f"{said} {average:.0f} um is below {limit:g} um", (_RNFL,)))
+    return verdict_of(Ground(Priority.ROUTINE, f"average RNFL thickness {average:.0f} um", (_RNFL,)))
 
 
 PIPELINE: Final = Pipeline(

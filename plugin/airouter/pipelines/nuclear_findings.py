@@ -16,6 +16,7 @@ from airouter.pipelines.tumour_cells import TumourCells
 
 # Dowsett M et al. Assessment of Ki67 in breast cancer. J Natl Cancer Inst 2011;103:1656-1664: at least 500 cells.
 _ADVISED_NUCLEI: Final = 500
+TISSUE, TUMOUR, HOTSPOT = "tissue", "tumour", "hotspot"  # keys of findings
 _ALL: Final = "All nuclei on the tissue, of whatever cell."
 
 
@@ -37,12 +38,12 @@ def findings_of(
     )
     index = _index(counted, marker, values)
     comment = tumour.how + _uncertain(counted)
-    apart = tumour.known and not tumour.why
+    apart = key_of_index(tumour) == TUMOUR
     if not apart:
         measured += index
     findings = [
         Finding(
-            key="tissue",
+            key=TISSUE,
             label="Nuclei on the tissue",
             finding=codes.TISSUE,
             region=outline,
@@ -56,7 +57,7 @@ def findings_of(
         area = () if tumour.area_mm2 is None else (Measurement(codes.AREA, tumour.area_mm2, codes.MM2),)
         findings.append(
             Finding(
-                key="tumour",
+                key=TUMOUR,
                 label="Nuclei of the tumour",
                 finding=codes.NEOPLASM,
                 region=tumour.region or outline,
@@ -70,6 +71,11 @@ def findings_of(
     if isinstance(hot, Hotspot):
         findings.append(_hotspot_finding(hot, marker))
     return tuple(findings)
+
+
+def key_of_index(tumour: TumourCells) -> str:
+    """Key of the finding that has the index: the tumour's where something tells tumour cells from others."""
+    return TUMOUR if tumour.known and not tumour.why else TISSUE
 
 
 def _index(counted: Counted, marker: Marker | None, values: Values) -> tuple[Measurement, ...]:
@@ -129,7 +135,7 @@ def _others(
 
 def _hotspot_finding(hot: Hotspot, marker: Marker | None) -> Finding:
     return Finding(
-        key="hotspot",
+        key=HOTSPOT,
         label="Hotspot of positive nuclei",
         finding=codes.POSITIVE_HOTSPOT,
         region=hot.region,

@@ -11,12 +11,12 @@ from typing import Final
 from airouter.domain.finding import NotAnalysed, Result, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, HeadKind, Model, Scalar
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Modality
 from airouter.imaging.slide import Slide
 from airouter.imaging.stain import H_DAB
 from airouter.pipelines.compartments import TUMOUR, tissue_companion
-from airouter.pipelines.nuclear_findings import annotations_of, findings_of, maps_of
+from airouter.pipelines.nuclear_findings import HOTSPOT, TISSUE, annotations_of, findings_of, key_of_index, maps_of
 from airouter.pipelines.nuclear_index import NO, Counted, Hotspot, counted_of, hotspot_of
 from airouter.pipelines.nuclear_markers import ER, KI67, MARKERS, PR, Marker
 from airouter.pipelines.nuclei_of_slide import CLASSES, KINDS, count
@@ -74,7 +74,7 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     missing = _missing(counted, tumour, hot, marker)
     return Result(
         findings=findings_of(region, found, counted, tumour, hot, marker, values),
-        verdict=_verdict(counted, len(found), hot, values),
+        verdict=_verdict(counted, len(found), hot, key_of_index(tumour), values),
         segmentations=(tissue_segmentation(images, region.tissue),),
         annotations=annotations_of(region.level, found, tumour, counted, stained),
         maps=maps_of(region.level, found, counted, values),
@@ -101,18 +101,19 @@ def _missing(
     return tuple(missing)
 
 
-def _verdict(counted: Counted, total: int, hot: Hotspot | str, values: Values) -> Verdict:
+def _verdict(counted: Counted, total: int, hot: Hotspot | str, of: str, values: Values) -> Verdict:
+    """`of`: key of the finding that has the index."""
     if counted.index is None:
-        return Verdict(Priority.ROUTINE, f"{total} nuclei counted, no index")
+        return verdict_of(Ground(Priority.ROUTINE, f"{total} nuclei counted, no index", (TISSUE,)))
     within = hot.index if isinstance(hot, Hotspot) else None
-    for name, index, limit in (
-        (_INDEX, counted.index, values.get("high_index")),
-        (f"{_INDEX} in the hotspot", within, values.get("high_hotspot_index")),
+    for name, index, limit, finding in (
+        (_INDEX, counted.index, values.get("high_index"), of),
+        (f"{_INDEX} in the hotspot", within, values.get("high_hotspot_index"), HOTSPOT),
     ):
         if index is not None and limit is not None and index >= limit:
-            return Verdict(Priority.HIGH, f"{name} {index:.1f} % reaches {limit:g} %")
+            return verdict_of(Ground(Priority.HIGH, f"{name} {index:.1f} % reaches {limit:g} %", (finding,)))
     also = "" if within is None else f", in the hotspot {within:.1f} %"
-    return Verdict(Priority.ROUTINE, f"{_INDEX} {counted.index:.1f} %{also}")
+    return verdict_of(Ground(Priority.ROUTINE, f"{_INDEX} {counted.index:.1f} %{also}", (of,)))
 
 
 def _misfit(model: Model, parameters: Mapping[str, Scalar]) -> str | None:

@@ -17,7 +17,7 @@ from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalyse
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
 from airouter.domain.picture import Picture, Registration, ThicknessMap
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging import enface, etdrs
 from airouter.imaging.enface_registration import (
@@ -64,6 +64,7 @@ _FLUIDS: Final = (
     (SRF, "Subretinal fluid", codes.SUBRETINAL_FLUID),
     (PED, "Pigment epithelial detachment", codes.PIGMENT_EPITHELIAL_DETACHMENT),
 )
+_COMPARISON: Final = "comparison"  # key of a finding
 _SCALE_UM: Final = 100.0  # ends of the colours of the picture
 
 
@@ -253,7 +254,7 @@ def _comparison(
     if fields.now is not None and fields.then is not None:
         evaluations = (Evaluation(codes.CHANGE, _direction(fields.now - fields.then, values["min_change_um"])),)
     return Finding(
-        key="comparison",
+        key=_COMPARISON,
         label=f"Compared with {chosen.day}",
         finding=codes.PRIOR_COMPARISON,
         region=retina_regions.between(current, retina.ilm, retina.bm, centre.at[0]),
@@ -301,7 +302,7 @@ def _wet(
     region = retina_regions.largest(volume, mask) or retina_regions.between(volume, retina.ilm, retina.bm)
     none = "" if mask.any() else "None was found in the current scan; the region is the retina. "
     return Finding(
-        key=f"fluid/{name.lower()}",
+        key=_key(name),
         label=f"{name}, then and now",
         finding=code,
         region=region,
@@ -316,6 +317,11 @@ def _wet(
         comment=f"{none}Volumes are of what both scans cover. Less than {values['min_change_ul']:g} uL is no change.",
         method=codes.METHOD_OCT_CHANGE,
     )
+
+
+def _key(fluid: str) -> str:
+    """Key of the finding of a kind of fluid."""
+    return f"fluid/{fluid.lower()}"
 
 
 def _wetter(now: float, then: float, least: float) -> Code:
@@ -381,20 +387,22 @@ def _registration(
 
 
 def _verdict(fields: _Fields, compared: _Compared, chosen: Chosen[OctVolume, _Laid], values: Values) -> Verdict:
-    reasons, seen = [], "no central subfield thickness to compare"
+    grounds, seen = [], "no central subfield thickness to compare"
     if fields.now is not None and fields.then is not None:
         rise = fields.now - fields.then
         seen = f"central subfield thickness {fields.then:.0f} to {fields.now:.0f} um since {chosen.day}"
         if abs(rise) < values["min_change_um"]:
             seen = f"no change of the central subfield beyond {values['min_change_um']:g} um since {chosen.day}"
         elif rise >= values["high_change"] * fields.then:
-            reasons.append(f"{seen}, a rise of {values['high_change'] * 100:g} % or more")
-    wetter = sum(now - then for now, then in (compared.volumes(IRF), compared.volumes(SRF)))
+            reason = f"{seen}, a rise of {values['high_change'] * 100:g} % or more"
+            grounds.append(Ground(Priority.HIGH, reason, (_COMPARISON,)))
+    rises = {label: now - then for label in (IRF, SRF) for now, then in (compared.volumes(label),)}
+    wetter = sum(rises.values())
     if wetter >= max(values["high_change_ul"], values["min_change_ul"]) > 0:
-        reasons.append(f"intra- and subretinal fluid rose by {wetter:.3f} uL since {chosen.day}")
-    if reasons:
-        return Verdict(Priority.HIGH, "; ".join(reasons))
-    return Verdict(Priority.ROUTINE, seen)
+        rose = tuple(_key(name) for label, name, _ in _FLUIDS if rises.get(label, 0.0) > 0)
+        reason = f"intra- and subretinal fluid rose by {wetter:.3f} uL since {chosen.day}"
+        grounds.append(Ground(Priority.HIGH, reason, rose))
+    return verdict_of(*grounds, Ground(Priority.ROUTINE, seen, (_COMPARISON,)))
 
 
 PIPELINE: Final = Pipeline(

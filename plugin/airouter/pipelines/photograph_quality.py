@@ -84,11 +84,14 @@ def judged(rgb: NDArray[np.uint8], seen: Lit, predict: Predictor) -> Gradability
     return Gradability(gradable, float(probabilities[index]), tuple(reasons), seen.outline, seen.share)
 
 
+KEY: Final = "quality"  # of the finding on a single photograph
+
+
 def finding(
     found: Gradability,
     instance_uid: str,
     laterality: Laterality | None,
-    key: str = "quality",
+    key: str = KEY,
     label: str = "Image quality",
 ) -> Finding:
     """The statement on one photograph: diagnostic, limited or non-diagnostic, a rating of 0 to 100, the reasons."""

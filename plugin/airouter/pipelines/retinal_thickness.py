@@ -16,7 +16,7 @@ from airouter.domain import codes
 from airouter.domain.finding import Finding, Measurement, NotAnalysed, Result, Segment, Segmentation, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging import layers
 from airouter.imaging.oct import OctVolume
@@ -42,6 +42,7 @@ PARAMETERS: Final = (
 
 _RETINA: Final = 1
 _FLUID: Final = 2
+_THICKNESS, _WET = "retina", "fluid"  # keys of findings
 _CENTRED: Final = "The grid is centred on the scan; fixation on the fovea is assumed."
 
 
@@ -78,7 +79,7 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
     found = macular_grid.grid(images, thickness, values["min_coverage"], values["max_slice_um"])
     fluid, absent = _fluid(images, mask)
     retina = Finding(
-        key="retina",
+        key=_THICKNESS,
         label="Retinal thickness",
         finding=codes.RETINA,
         region=retina_regions.between(images, ilm, rpe),
@@ -88,7 +89,7 @@ def run(job: Job, images: OctVolume, predict: Predictor, progress: ProgressSink)
         comment=_comment(images, found.measured, untrusted),
     )
     wet = Finding(
-        key="fluid",
+        key=_WET,
         label="Retinal fluid",
         finding=codes.RETINAL_FLUID,
         region=retina_regions.largest(images, mask == _FLUID) or retina.region,
@@ -193,17 +194,20 @@ def _segmentation(volume: OctVolume, mask: NDArray[np.uint8]) -> Segmentation:
 
 
 def _verdict(cst: float | None, fluid: Measurement, values: Values) -> Verdict:
-    reasons = []
+    grounds = []
     limit = values["high_fluid_mm2" if fluid.name == codes.FLUID_AREA else "high_fluid_ul"]
     if fluid.value > limit:
         unit = fluid.unit.value
-        reasons.append(f"retinal fluid {fluid.value:.3f} {unit} is above {limit:g} {unit}")
+        reason = f"retinal fluid {fluid.value:.3f} {unit} is above {limit:g} {unit}"
+        grounds.append(Ground(Priority.HIGH, reason, (_WET,)))
     if cst is not None and cst > values["high_cst_um"]:
-        reasons.append(f"central subfield thickness {cst:.0f} um is above {values['high_cst_um']:g} um")
-    if reasons:
-        return Verdict(Priority.HIGH, "; ".join(reasons))
+        reason = f"central subfield thickness {cst:.0f} um is above {values['high_cst_um']:g} um"
+        grounds.append(Ground(Priority.HIGH, reason, (_THICKNESS,)))
+    if grounds:
+        return verdict_of(*grounds)
     seen = "no central subfield thickness" if cst is None else f"central subfield thickness {cst:.0f} um"
-    return Verdict(Priority.ROUTINE, f"{seen}, retinal fluid {fluid.value:.3f} {fluid.unit.value}")
+    reason = f"{seen}, retinal fluid {fluid.value:.3f} {fluid.unit.value}"
+    return verdict_of(Ground(Priority.ROUTINE, reason, (_THICKNESS, _WET)))
 
 
 PIPELINE: Final = Pipeline(

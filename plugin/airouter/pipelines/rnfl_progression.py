@@ -14,7 +14,7 @@ from airouter.domain.finding import Evaluation, Finding, NotAnalysed, Result, Un
 from airouter.domain.job import Job
 from airouter.domain.model import HeadKind
 from airouter.domain.picture import Chart
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging import rnfl_sectors
 from airouter.imaging.oct import OctVolume
@@ -210,11 +210,11 @@ def _charts(
 
 def _verdict(found: Trend | NoTrend, count: int, values: Values) -> Verdict:
     if isinstance(found, NoTrend):
-        return Verdict(Priority.ROUTINE, f"no trend: {count} scan{'' if count == 1 else 's'} of one series")
+        return verdict_of(Ground(Priority.ROUTINE, f"no trend: {count} scan{'' if count == 1 else 's'} of one series"))
     changes = f"average RNFL thickness changes by {found.slope:.2f} um per year, p = {found.p:.2g}"
-    if direction(found, values["max_p"]) == codes.TREND_WORSE and found.slope <= values["high_rnfl_rate"]:
-        return Verdict(Priority.HIGH, f"trend: {changes}")
-    return Verdict(Priority.ROUTINE, f"trend: {changes}")
+    worse = direction(found, values["max_p"]) == codes.TREND_WORSE and found.slope <= values["high_rnfl_rate"]
+    priority = Priority.HIGH if worse else Priority.ROUTINE
+    return verdict_of(Ground(priority, f"trend: {changes}", ("trend average",)))
 
 
 PIPELINE: Final = Pipeline(

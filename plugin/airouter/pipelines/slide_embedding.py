@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from airouter.domain.finding import Embedding, Field, Result, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, HeadKind
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, verdict_of
 from airouter.domain.study import Modality
 from airouter.errors import ModelOutputError
 from airouter.imaging.header import taken
@@ -61,7 +61,9 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     numbers, shares = typical(vectors, areas, int(values["regions"]))
     return Result(
         findings=(),
-        verdict=Verdict(Priority.ROUTINE, f"similar cases can be searched for by {len(plan)} fields of tissue"),
+        verdict=verdict_of(
+            Ground(Priority.ROUTINE, f"similar cases can be searched for by {len(plan)} fields of tissue")
+        ),
         execution_provider=predict.provider,
         embedding=Embedding(
             slide=normalised((areas[:, None] * vectors).sum(axis=0, keepdims=True))[0],

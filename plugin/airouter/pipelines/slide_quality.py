@@ -28,7 +28,7 @@ from airouter.domain.finding import (
 )
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, HeadKind
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.rescan import Fitness
 from airouter.domain.study import Modality
 from airouter.errors import ConfigurationError
@@ -67,6 +67,7 @@ PARAMETERS: Final = (
 )
 
 _USABLE: Final = "usable share of the tissue"
+_QUALITY: Final = "quality"  # key of the finding that says whether the slide can be read
 _NO_TISSUE: Final = "no tissue is seen beside what covers the slide"
 
 
@@ -160,8 +161,8 @@ def _usable(usable: float) -> str:
 def _verdict(reasons: list[str], usable: float | None) -> Verdict:
     """LOW where the slide is not fit, below all that can be read: a rescan comes first."""
     if reasons or usable is None:
-        return Verdict(Priority.LOW, f"rescan before reading: {'; '.join(reasons)}")
-    return Verdict(Priority.ROUTINE, f"fit for reading: {_usable(usable)}")
+        return verdict_of(Ground(Priority.LOW, f"rescan before reading: {'; '.join(reasons)}", (_QUALITY,)))
+    return verdict_of(Ground(Priority.ROUTINE, f"fit for reading: {_usable(usable)}", (_QUALITY,)))
 
 
 def _findings(
@@ -179,7 +180,7 @@ def _findings(
     named = [share for share in shares if share.percent >= values["named_percent"] and share.percent]
     grade = codes.DIAGNOSTIC_QUALITY if fit and not named else codes.LIMITED_QUALITY
     yield Finding(
-        key="quality",
+        key=_QUALITY,
         label="Quality of the slide",
         finding=codes.QUALITY_FINDING,
         region=outline,

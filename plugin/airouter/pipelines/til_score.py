@@ -25,7 +25,7 @@ from airouter.domain.finding import (
 )
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, HeadKind
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, verdict_of
 from airouter.domain.study import Modality
 from airouter.errors import ConfigurationError
 from airouter.imaging.slide import Slide
@@ -84,7 +84,9 @@ def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> 
     group = nuclei_results.group("lymphocytes", "Lymphocytes in the stroma", codes.LYMPHOCYTE, region.level, inside, {})
     return Result(
         findings=(_bed(tissue, bed), _finding(tissue, stroma, area, len(inside))),
-        verdict=Verdict(Priority.ROUTINE, f"stromal tumour infiltrating lymphocytes {area.percent:.1f} %"),
+        verdict=verdict_of(
+            Ground(Priority.ROUTINE, f"stromal tumour infiltrating lymphocytes {area.percent:.1f} %", ("stroma",))
+        ),
         segmentations=(_segmentation(tissue, stroma),),
         annotations=(group,) if group else (),
         maps=(_map(tissue, area, values),),
@@ -104,7 +106,7 @@ def _no_score(tissue: Compartments, stroma: NDArray[np.bool_], values: Values) -
 def _without(tissue: Compartments, bed: NDArray[np.bool_], why: str, provider: str) -> Result:
     return Result(
         findings=(_bed(tissue, bed),) if bed.any() else (),
-        verdict=Verdict(Priority.ROUTINE, "no share of stromal lymphocytes"),
+        verdict=verdict_of(Ground(Priority.ROUTINE, "no share of stromal lymphocytes")),
         not_analysed=(NotAnalysed(_SCORE, why),),
         execution_provider=provider,
     )

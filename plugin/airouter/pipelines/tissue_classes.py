@@ -12,7 +12,7 @@ from airouter.domain import codes
 from airouter.domain.code import Code
 from airouter.domain.finding import Finding, Measurement
 from airouter.domain.model import Model, ModelClass, Scalar
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.errors import ConfigurationError
 from airouter.pipelines.pipeline import Misfit, Parameter, Values
 from airouter.pipelines.tissue_region import TissueRegion
@@ -103,7 +103,7 @@ def findings(
         share = by_number[number]
         made.append(
             Finding(
-                key=f"class {each.name}",
+                key=_key(each.name),
                 label=each.name.translate(str.maketrans("()", "[]")),
                 finding=code,
                 region=outline,
@@ -126,9 +126,17 @@ def verdict(model: Model, shares: Sequence[Share], values: Values) -> Verdict:
     if number is not None:
         name, share = model.head.classes[int(number) - 1].name, by_number[int(number) - 1]
         if percent is not None and share.percent >= percent and share.area_mm2:
-            return Verdict(Priority.HIGH, f"{name} {share.percent:.1f} % of the tissue reaches {percent:g} %")
+            reason = f"{name} {share.percent:.1f} % of the tissue reaches {percent:g} %"
+            return verdict_of(Ground(Priority.HIGH, reason, (_key(name),)))
         if mm2 is not None and share.area_mm2 >= mm2 and share.area_mm2:
-            return Verdict(Priority.HIGH, f"{name} {share.area_mm2:.3g} mm2 reaches {mm2:g} mm2")
+            return verdict_of(
+                Ground(Priority.HIGH, f"{name} {share.area_mm2:.3g} mm2 reaches {mm2:g} mm2", (_key(name),))
+            )
     largest = sorted(reported(model), key=lambda entry: -by_number[entry[0]].percent)[:_NAMED]
     of = ", ".join(f"{each.name} {by_number[n].percent:.1f} %" for n, each, _ in largest)
-    return Verdict(Priority.ROUTINE, f"{of} of the tissue")
+    return verdict_of(Ground(Priority.ROUTINE, f"{of} of the tissue", tuple(_key(each.name) for _, each, _ in largest)))
+
+
+def _key(name: str) -> str:
+    """Key of the finding of a class."""
+    return f"class {name}"

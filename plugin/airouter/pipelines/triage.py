@@ -11,7 +11,7 @@ from airouter.domain import codes
 from airouter.domain.finding import Evaluation, Finding, NotAnalysed, Result, Ungradable
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, HeadKind, Model
-from airouter.domain.priority import Priority, Verdict, most_urgent
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Modality
 from airouter.imaging.slide import Slide
 from airouter.imaging.specimen import lymph_node
@@ -48,11 +48,11 @@ CELLS: Final = "cells"  # the companion that a grade is suggested with
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a criterion looked at, its findings, and the verdict where it is met; else why it is missing."""
+    """What a criterion looked at, its findings, and the ground where it is met; else why it is missing."""
 
     about: str
     findings: tuple[Finding, ...] = ()
-    verdict: Verdict | None = None
+    ground: Ground | None = None
     missing: tuple[NotAnalysed, ...] = ()
 
 
@@ -94,11 +94,11 @@ def _deposit(found: Compartments, node: bool | None, values: Values) -> _Answer:
     largest = nodal_deposits.nodal_deposits(found, values)
     kind = largest.category
     met = kind is not None and (kind != codes.ISOLATED_TUMOUR_CELLS or values["isolated_high"] > 0)
-    verdict = None
+    ground, finding = None, _answered(largest.finding(), met)
     if met and kind is not None:
         reason = f"suspected {kind.meaning.lower()}: largest tumour deposit {largest.length_mm:.2f} mm"
-        verdict = Verdict(_priority(values["metastasis_stat"]), reason)
-    return _Answer(_DEPOSIT, (_answered(largest.finding(), met),), verdict)
+        ground = Ground(_priority(values["metastasis_stat"]), reason, (finding.key,))
+    return _Answer(_DEPOSIT, (finding,), ground)
 
 
 def _margin(found: Compartments, node: bool | None, values: Values) -> _Answer:
@@ -108,10 +108,11 @@ def _margin(found: Compartments, node: bool | None, values: Values) -> _Answer:
     if not isinstance(margin, Margin):
         return _missing(_MARGIN, margin or "no ink was found on the slide")
     met = tumour_margin.status(margin.distance_mm, values) == codes.MARGIN_POSITIVE
-    verdict = None
+    ground, finding = None, _answered(tumour_margin.finding(found, margin, values), met)
     if met:
-        verdict = Verdict(_priority(values["margin_stat"]), f"suspected {tumour_margin.reason(margin, values)}")
-    return _Answer(_MARGIN, (_answered(tumour_margin.finding(found, margin, values), met),), verdict)
+        reason = f"suspected {tumour_margin.reason(margin, values)}"
+        ground = Ground(_priority(values["margin_stat"]), reason, (finding.key,))
+    return _Answer(_MARGIN, (finding,), ground)
 
 
 def _grade(
@@ -142,19 +143,18 @@ def _grade(
     return _Answer(
         GRADE,
         (*findings[:-1], _answered(findings[-1], met)),  # the grade comes last
-        Verdict(_priority(values["grade_stat"]), reason) if met else None,
+        Ground(_priority(values["grade_stat"]), reason, (findings[-1].key,)) if met else None,
     )
 
 
 def _verdict(answers: tuple[_Answer, ...]) -> Verdict:
     """The most urgent priority with every reason for it."""
-    reached = [answer.verdict for answer in answers if answer.verdict]
-    first = most_urgent(reached)
-    if first is None:
+    reached = [answer.ground for answer in answers if answer.ground]
+    if not reached:
         looked_at = [answer.about for answer in answers if answer.findings]
         said = f"is met; looked at: {', '.join(looked_at)}" if looked_at else "could be looked at"
-        return Verdict(Priority.ROUTINE, f"no criterion of triage {said}")
-    return Verdict(first.priority, "; ".join(v.reason for v in reached if v.priority is first.priority))
+        return verdict_of(Ground(Priority.ROUTINE, f"no criterion of triage {said}"))
+    return verdict_of(*reached)
 
 
 def _answered(finding: Finding, met: bool) -> Finding:

@@ -39,6 +39,7 @@ EDGE: Final = (
     ),
 )
 
+KEY: Final = "margin"  # of the finding
 _COMMENT: Final = {
     codes.MARGIN_INK: "Measured to the ink on the tissue.",
     codes.MARGIN_DRAWN: "Measured to a margin that a person drew.",
@@ -130,7 +131,7 @@ def finding(found: Compartments, margin: Margin, values: Values) -> Finding:
     if margin.cut:
         comment += " The tissue runs on beyond the scan, where a margin may be nearer."
     return Finding(
-        key="margin",
+        key=KEY,
         label="Shortest path from tumour to margin",
         finding=codes.SURGICAL_MARGIN,
         region=Region("POLYLINE" if apart else "POINT", found.level.instance_uid, points if apart else points[:1]),

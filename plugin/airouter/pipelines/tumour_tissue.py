@@ -19,7 +19,7 @@ from airouter.domain.finding import (
 )
 from airouter.domain.job import Job
 from airouter.domain.model import Fit, HeadKind, Model
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Modality
 from airouter.imaging.slide import Slide
 from airouter.pipelines import tissue_classes
@@ -42,6 +42,7 @@ PARAMETERS: Final = (
 
 _CELLULARITY: Final = "tumour cellularity"
 _RATIO: Final = "tumour-stroma ratio"
+_TUMOUR: Final = "tumour"  # key of a finding
 
 
 def run(job: Job, images: Slide, predict: Predictor, progress: ProgressSink) -> Result | Ungradable:
@@ -96,7 +97,7 @@ def _tumour(found: Compartments) -> tuple[Finding, ...]:
         return ()
     return (
         Finding(
-            key="tumour",
+            key=_TUMOUR,
             label="All tumour",
             finding=codes.NEOPLASM,
             region=found.outline(found.of(TUMOUR, TUBULE)),
@@ -163,9 +164,9 @@ def _heat_map(found: Compartments, field: ProbabilityField) -> ParametricMap:
 def _verdict(found: Compartments, bed: Bed | None, missing: dict[str, str], values: Values) -> Verdict:
     area, high = _tumour_mm2(found), values.get("high_mm2")
     if bed is None:
-        return Verdict(Priority.ROUTINE, "no tumour was found")
+        return verdict_of(Ground(Priority.ROUTINE, "no tumour was found"))
     if high is not None and area >= high:
-        return Verdict(Priority.HIGH, f"tumour {area:.3g} mm2 reaches {high:g} mm2")
+        return verdict_of(Ground(Priority.HIGH, f"tumour {area:.3g} mm2 reaches {high:g} mm2", (_TUMOUR,)))
     said = f"tumour {area:.3g} mm2, {100.0 * area / found.tissue_mm2:.1f} % of the tissue"
     for name, quantity, percent in (
         ("cellularity", _CELLULARITY, bed.shares.cellularity),
@@ -173,7 +174,7 @@ def _verdict(found: Compartments, bed: Bed | None, missing: dict[str, str], valu
     ):
         if percent is not None and quantity not in missing:
             said += f", {name} {percent:.0f} %"
-    return Verdict(Priority.ROUTINE, said)
+    return verdict_of(Ground(Priority.ROUTINE, said, (_TUMOUR,)))
 
 
 def _misfit(model: Model, parameters: Any) -> str | None:

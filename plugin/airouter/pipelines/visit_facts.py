@@ -80,6 +80,11 @@ def first(all_facts: Iterable[Fact], pipeline: str, name: Code) -> Fact | None:
     return next((f for f in all_facts if f.pipeline == pipeline and f.value(name) is not None), None)
 
 
+def fact_key(result: SourceResult, finding: str) -> str:
+    """Key under which a finding of a result is told again."""
+    return f"{result.job.key[:12]} {finding}"
+
+
 def _fact(result: SourceResult, finding: Mapping[str, Any]) -> Fact:
     side = finding.get("laterality")
     return Fact(
@@ -92,7 +97,7 @@ def _fact(result: SourceResult, finding: Mapping[str, Any]) -> Fact:
         ),
         answers=tuple(Evaluation(_code(e["name"]), _code(e["value"])) for e in finding.get("evaluations", ())),
         origin=result.origin(finding),
-        key=f"{result.job.key[:12]} {finding['key']}",
+        key=fact_key(result, finding["key"]),
     )
 
 

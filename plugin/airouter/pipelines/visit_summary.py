@@ -10,12 +10,12 @@ from typing import Final
 from airouter.domain import codes
 from airouter.domain.finding import Finding, NotAnalysed, Result, Ungradable
 from airouter.domain.job import Job
-from airouter.domain.priority import Priority, Verdict, most_urgent
+from airouter.domain.priority import Ground, Priority, Verdict, most_urgent, verdict_of
 from airouter.domain.study import Laterality
-from airouter.domain.summary import Sources
+from airouter.domain.summary import SourceResult, Sources
 from airouter.pipelines import visit_correlation
 from airouter.pipelines.pipeline import Extent, Pipeline, Values
-from airouter.pipelines.visit_facts import Fact, facts, of_eye
+from airouter.pipelines.visit_facts import Fact, fact_key, facts, of_eye
 from airouter.ports import Predictor, ProgressSink
 
 PARAMETERS: Final = visit_correlation.PARAMETERS
@@ -50,7 +50,7 @@ def run(job: Job, images: Sources, predict: Predictor, progress: ProgressSink) -
     progress(len(images.results), len(images.results), "results")
     return Result(
         findings=tuple(found),
-        verdict=_verdict(images),
+        verdict=_verdict(images, found),
         not_analysed=(*missing, *reasons),
         execution_provider=predict.provider,
     )
@@ -112,12 +112,37 @@ def _reasons(images: Sources) -> list[NotAnalysed]:
     return [NotAnalysed(quantity, reason) for quantity, reason in dict.fromkeys(told)]
 
 
-def _verdict(images: Sources) -> Verdict:
+def _verdict(images: Sources, found: Sequence[Finding]) -> Verdict:
     """The most urgent of the visit: its studies may be several, and the summary stands in one of them."""
     first = most_urgent([each.verdict for each in images.results])
     if first is None or first.priority is Priority.ROUTINE:
-        return Verdict(Priority.ROUTINE, "summary of the visit: nothing urgent was found")
-    return Verdict(first.priority, f"summary of the visit: {first.reason}")
+        return verdict_of(Ground(Priority.ROUTINE, "summary of the visit: nothing urgent was found"))
+    grounds = [ground for each in images.results for ground in _grounds(each, found)]
+    reason = f"summary of the visit: {first.reason}"
+    if not any(ground.priority is first.priority for ground in grounds):  # what decides has no finding to repeat
+        grounds.append(Ground(first.priority, reason, tuple(f.key for f in found)))
+    return verdict_of(*grounds, reason=reason)
+
+
+def _grounds(result: SourceResult, found: Sequence[Finding]) -> list[Ground]:
+    """What is urgent in a result, resting on the findings of the summary that tell of it."""
+    verdict = result.verdict
+    told = [(ground.priority, ground.reason, ground.findings) for ground in verdict.grounds] or [
+        (verdict.priority, verdict.reason, tuple(str(finding["key"]) for finding in result.findings))
+    ]
+    return [
+        Ground(priority, f"summary of the visit: {reason}", rests)
+        for priority, reason, keys in told
+        if priority.rank < Priority.ROUTINE.rank and (rests := _telling(result, keys, found))
+    ]
+
+
+def _telling(result: SourceResult, keys: Sequence[str], found: Sequence[Finding]) -> tuple[str, ...]:
+    """Keys of the findings that repeat these of a result; of those that refer to them where none is repeated."""
+    repeats = {f"{fact_key(result, key)}{suffix}" for key in keys for suffix in ("", *(f"-{eye}" for eye, _ in _EYES))}
+    tracked = {result.job.tracking_uid(key) for key in keys}
+    referring = tuple(f.key for f in found if any(origin.tracking_uid in tracked for origin in f.origins))
+    return tuple(f.key for f in found if f.key in repeats) or referring
 
 
 PIPELINE: Final = Pipeline(

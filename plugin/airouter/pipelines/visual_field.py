@@ -14,7 +14,7 @@ from airouter.domain import codes
 from airouter.domain.code import Code
 from airouter.domain.finding import Evaluation, Finding, Measurement, NotAnalysed, Result, Ungradable
 from airouter.domain.job import Job
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.study import Laterality, Modality
 from airouter.imaging.field import VisualField
 from airouter.imaging.perimetry import Index, Location
@@ -35,6 +35,8 @@ PARAMETERS: Final = (
     *field_checks.PARAMETERS,
     Parameter("min_sector_share", 0.5, "{ratio}", "least share of a disc sector's points that were tested", 0.0, 1.0),
 )
+
+_RELIABILITY, _FIELD = "reliability", "field"  # keys of findings
 
 
 def run(job: Job, images: VisualField, predict: Predictor, progress: ProgressSink) -> Result | Ungradable:
@@ -105,7 +107,7 @@ def _reliability(field: VisualField, reliable: Judgement) -> Finding:
     else:
         comment = "No index of reliability was recorded."
     return Finding(
-        key="reliability",
+        key=_RELIABILITY,
         label="Reliability of the visual field",
         finding=codes.FIELD_RELIABILITY,
         site=codes.EYE,
@@ -143,7 +145,7 @@ def _global(field: VisualField, checked: Checked, stage: Code | None) -> Finding
     evaluations = [Evaluation(codes.GHT, field.ght)] if field.ght is not None else []
     evaluations += [Evaluation(codes.FIELD_STAGE, stage)] if stage is not None else []
     return Finding(
-        key="field",
+        key=_FIELD,
         label="Visual field",
         finding=codes.VISUAL_FIELD,
         site=codes.EYE,
@@ -208,22 +210,21 @@ def _sectors(checked: Checked, side: Laterality, share: float) -> tuple[list[Fin
 
 def _verdict(md: Index | None, stage: Code | None, reliable: Judgement, values: Values) -> Verdict:
     if reliable.unreliable:
-        return Verdict(Priority.ROUTINE, f"the visual field is unreliable: {'; '.join(reliable.reasons)}")
+        reason = f"the visual field is unreliable: {'; '.join(reliable.reasons)}"
+        return verdict_of(Ground(Priority.ROUTINE, reason, (_RELIABILITY,)))
     if md is None or stage is None:
-        return Verdict(Priority.ROUTINE, "the visual field has no usable mean deviation")
+        return verdict_of(Ground(Priority.ROUTINE, "the visual field has no usable mean deviation"))
     doubt = "" if reliable.known else "; reliability was not recorded"
     if stage == codes.FIELD_ADVANCED:
         limit = f"{values['advanced_md_db']:g} dB"
         priority = Priority(values.text("advanced_priority") or Priority.STAT)
-        return Verdict(
-            priority, f"advanced visual field loss: mean deviation {md.value:.2f} dB is below {limit}{doubt}"
-        )
+        reason = f"advanced visual field loss: mean deviation {md.value:.2f} dB is below {limit}{doubt}"
+        return verdict_of(Ground(priority, reason, (_FIELD,)))
     if stage == codes.FIELD_MODERATE:
         limit = f"{values['moderate_md_db']:g} dB"
-        return Verdict(
-            Priority.HIGH, f"moderate visual field loss: mean deviation {md.value:.2f} dB is below {limit}{doubt}"
-        )
-    return Verdict(Priority.ROUTINE, f"mean deviation {md.value:.2f} dB{doubt}")
+        reason = f"moderate visual field loss: mean deviation {md.value:.2f} dB is below {limit}{doubt}"
+        return verdict_of(Ground(Priority.HIGH, reason, (_FIELD,)))
+    return verdict_of(Ground(Priority.ROUTINE, f"mean deviation {md.value:.2f} dB{doubt}", (_FIELD,)))
 
 
 PIPELINE: Final = Pipeline(
