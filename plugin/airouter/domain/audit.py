@@ -61,17 +61,29 @@ class AuditEvent:
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
     """One line of the trail. `seq` counts from 1 without gaps; `at` is an ISO 8601 time, UTC; `text` is `content` as it
-    was sealed."""
+    was sealed. `columns`: kind, study, patient and user as they stand beside the text, for searching; None where they
+    do not."""
 
     seq: int
     at: str
     text: str
     digest: str
+    columns: tuple[str, str | None, str | None, str | None] | None = None
 
     @property
     def content(self) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self.text)
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the trail stood at a time (ISO 8601, UTC): number and digest of its last record, signed with the key."""
+
+    seq: int
+    digest: str
+    at: str
+    signature: str
 
 
 def text(event: AuditEvent, seq: int, at: str) -> str:
@@ -93,3 +105,14 @@ def text(event: AuditEvent, seq: int, at: str) -> str:
 def seal(key: bytes, before: str, line: str) -> str:
     """Hex digest of a record after the one with the digest `before`."""
     return hmac.new(key, f"{before}\n{line}".encode(), hashlib.sha256).hexdigest()
+
+
+def head(key: bytes, seq: int, digest: str, at: str) -> Head:
+    """A signed head."""
+    said = f"head\n{seq}\n{digest}\n{at}"  # no seal begins so: that of a record begins with a digest
+    return Head(seq, digest, at, hmac.new(key, said.encode(), hashlib.sha256).hexdigest())
+
+
+def fingerprint(key: bytes) -> str:
+    """What tells one key from another without telling the key."""
+    return hmac.new(key, b"fingerprint", hashlib.sha256).hexdigest()

@@ -19,6 +19,11 @@ NAMES: Final = {
 }
 
 
+def runtime() -> dict[str, str]:
+    """Name and version of what runs the models."""
+    return {"onnxruntime": str(onnxruntime.__version__)}
+
+
 def choose(configured: Sequence[str]) -> tuple[str, ...]:
     """ONNX Runtime's names of those configured providers that this installation has, in the configured order.
 
