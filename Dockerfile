@@ -1,4 +1,14 @@
 # Orthanc, the router and its reference models in one image. docs/how-to/container.md says how to run it.
+
+# The viewer, made apart: npm is not needed later.
+FROM debian:trixie-slim AS viewer
+# Only where a proxy signs HTTPS anew: a CA bundle that npm is to trust.
+ARG NODE_EXTRA_CA_CERTS
+RUN apt-get update \
+ && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates npm python3
+COPY scripts/ohif scripts/ohif_patch.py /viewer/scripts/
+RUN /viewer/scripts/ohif
+
 FROM debian:trixie-slim
 
 # Only where a proxy signs HTTPS anew: a CA bundle that pip is to trust while the image is built.
@@ -17,6 +27,7 @@ RUN /usr/bin/python3 -m venv /opt/airouter/.venv \
 COPY LICENSE README.md /opt/airouter/
 COPY plugin /opt/airouter/plugin
 COPY models /opt/airouter/models
+COPY --from=viewer /viewer/.cache/ohif /opt/airouter/.cache/ohif
 COPY orthanc.json /etc/airouter/orthanc.json
 
 # The command `airouter` without a build tool in the image; __pycache__ now, because the user may not write there.

@@ -28,7 +28,8 @@ from airouter.imaging.header import MALFORMED
 
 _ITEM: Final = 0xE000FFFE  # (FFFE,E000) read as one little endian word
 _DELIMITER: Final = 0xE0DDFFFE  # (FFFE,E0DD)
-_PIXEL_DATA: Final = 0x00107FE0  # (7FE0,0010)
+# Pixel Data (7FE0,0010), Float Pixel Data (7FE0,0008) and Double Float Pixel Data (7FE0,0009): a file has one of them.
+_PIXEL_DATA: Final = frozenset({0x00107FE0, 0x00087FE0, 0x00097FE0})
 _UNDEFINED: Final = 0xFFFFFFFF
 _HEADER: Final = struct.Struct("<II")  # of an item: tag, length
 # A frame starts with SOI in JPEG (ITU-T T.81 B.1.1.3) and JPEG-LS (T.87), with SOC in JPEG 2000 (T.800 A.4).
@@ -64,7 +65,7 @@ class FrameIndex:
         read, end = _reader(file)
         start = file.tell()
         fields = read(start, 12)
-        if len(fields) < 12 or _word(fields) != _PIXEL_DATA:
+        if len(fields) < 12 or _word(fields) not in _PIXEL_DATA:
             raise PixelDataError("the file holds no Pixel Data, or is cut before it")
         if syntax == ImplicitVRLittleEndian:
             start, length = start + 8, _word(fields, 4)
@@ -203,8 +204,11 @@ def _native(header: Dataset, count: int, start: int, end: int) -> Sequence[int]:
         samples = int(header.get("SamplesPerPixel", 1))
     except MALFORMED as error:
         raise PixelDataError(f"the header does not say how large a frame is: {error}") from error
+    # Frames of single bits follow each other without padding (PS3.5 8.1.1): most begin at whole bytes all the same.
+    if bits == 1 and (count == 1 or pixels % 8 == 0):
+        pixels, bits = -(-pixels // 8), 8
     if bits % 8 or not bits:
-        raise PixelDataError(f"unsupported Bits Allocated {bits}")
+        raise PixelDataError(f"unsupported Bits Allocated {bits} in {count} frames of {pixels} pixels")
     if _value(header, "PhotometricInterpretation") == "YBR_FULL_422":
         samples = 2  # both chroma samples are shared by two pixels (PS3.3 C.7.6.3.1.2)
     length = pixels * samples * bits // 8
