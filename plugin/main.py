@@ -1,5 +1,7 @@
 """What Orthanc's Python plugin runs. Everything else is in the package beside it."""
 
+import contextlib
+import json
 import os
 import site
 import sys
@@ -30,3 +32,9 @@ try:
     start(orthanc)
 except Exception as error:  # noqa: BLE001 - outermost seam: an exception here would keep Orthanc itself from starting
     orthanc.LogError(f"AI router not loaded: {type(error).__name__}: {error}. Orthanc serves on without it.")
+    section = json.loads(orthanc.GetConfiguration()).get("AIRouter")
+    if isinstance(section, dict) and section.get("Users"):
+        # Losing the router must give nobody a role that they were not given.
+        orthanc.LogError("AIRouter.Users gives roles that nobody checks now: every HTTP request is refused.")
+        with contextlib.suppress(Exception):  # registered already, where it failed late
+            orthanc.RegisterIncomingHttpRequestFilter(lambda uri, **request: False)

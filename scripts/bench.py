@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,8 @@ GROUPS = {
     "writing": ("writing",),
     "quality": ("quality",),
 }
+# What `scripts/bench worklist` measures.
+LISTS = {"worklist": ("worklist",)}
 _WIDTH = 150  # of a table that is not shown on a terminal
 
 
@@ -47,21 +49,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     slide.add_argument("--threads", type=int, default=min(8, max(2, os.cpu_count() or 2)), help="of every contender")
     slide.add_argument("--repeats", type=int, help="interleaved rounds (5, with --quick 2)")
     slide.add_argument("--out", type=Path, help="where the JSON goes (.cache/bench/slide-DATE.json)")
+    listed = tasks.add_parser("worklist", help="measure the worklist at 10,000 studies")
+    listed.add_argument("--quick", action="store_true", help="1,000 studies: to see that everything runs")
+    listed.add_argument("--repeats", type=int, help="rounds (5, with --quick 2)")
+    listed.add_argument("--out", type=Path, help="where the JSON goes (.cache/bench/worklist-DATE.json)")
+    listed.set_defaults(only=None, peers=False, provider="CPU", threads=1)
     shown = tasks.add_parser("markdown", help="print the table of an earlier run as Markdown")
     shown.add_argument("file", type=Path, help="its JSON")
     asked = parser.parse_args(arguments)
     if asked.task == "markdown":
         print(report.markdown(json.loads(asked.file.read_text(encoding="utf-8"))), end="")
         return 0
-    return _slide(asked)
+    return _run(asked, LISTS if asked.task == "worklist" else GROUPS)
 
 
-def _slide(asked: argparse.Namespace) -> int:
+def _run(asked: argparse.Namespace, known: Mapping[str, Sequence[str]]) -> int:
     now = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     cache = ROOT / ".cache" / "bench"
-    out = asked.out or cache / f"slide-{now}.json"
+    out = asked.out or cache / f"{asked.task}-{now}.json"
     repeats = asked.repeats or (2 if asked.quick else 5)
-    groups = tuple(name for name in GROUPS if name in (asked.only or GROUPS))
+    groups = tuple(name for name in known if name in (asked.only or known))
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
@@ -73,7 +80,7 @@ def _slide(asked: argparse.Namespace) -> int:
         for group in groups:
             begin = time.monotonic()
             console.print(f"measuring: {group}", highlight=False)
-            for module in GROUPS[group]:
+            for module in known[group]:
                 figures += measured(module, options)
             seconds[group] = round(time.monotonic() - begin, 1)
             report.write(figures, options, seconds, out)  # after each group: a run takes long and may be interrupted

@@ -247,7 +247,8 @@ def _report(demo: Demo, sent: Sent, jobs: Mapping[str, dict[str, Any]]) -> bool:
 
 def _lists(demo: Demo, sent: Sent) -> bool:
     """What stands on the worklists, and the cases like the excision; True where each of them has something."""
-    console.print(f"worklist, most urgent first: {demo.url}/ai/worklist", soft_wrap=True)
+    console.print(f"the worklist as a page: {demo.url}/ai/", soft_wrap=True)
+    console.print(f"worklist, in the order of reading: {demo.url}/ai/worklist", soft_wrap=True)
     for entry in demo.get("/ai/worklist")["studies"]:
         console.print(f"  {entry['verdict']['priority']}: {entry['verdict']['reason']}", soft_wrap=True)
     rescans = demo.get("/ai/rescans")["slides"]

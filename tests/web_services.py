@@ -5,12 +5,14 @@ from pathlib import Path
 
 from airouter.adapters.database import DatabaseJournal
 from airouter.adapters.memory import MemoryArchive
+from airouter.adapters.reading import ReadingStore
 from airouter.domain.decision import Clause, Decision, Outcome
 from airouter.domain.job import Discontinuation, Job, JobState, Progress, Source
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality
 from airouter.errors import RequestError
 from airouter.ports import ResultRecord, StoredEvidence
+from airouter.services.reading_room import ReadingRoom
 from airouter.services.request import Answer, Request
 from airouter.services.rescans import Rescans
 from airouter.web.services import Health, RouterState, WebServices
@@ -131,4 +133,5 @@ class Fake:
             journal=lambda: self.journal,
             requests=lambda: self if self.journal is not None else None,
             rescans=lambda: Rescans(self.archive, self.journal) if self.journal is not None else None,
+            readings=lambda: ReadingRoom(ReadingStore(self.journal.store)) if self.journal is not None else None,
         )

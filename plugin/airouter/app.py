@@ -13,42 +13,66 @@ from pathlib import Path
 from typing import Any
 
 from airouter import config
+from airouter.adapters.audit import AuditTrail
+from airouter.adapters.audit_key import adopt
+from airouter.adapters.auditing import Auditing
 from airouter.adapters.converter import Converter
 from airouter.adapters.database import DatabaseJournal
+from airouter.adapters.dicom_web import OrthancDirectory
 from airouter.adapters.durable import DurableQueue, Patience
 from airouter.adapters.lock import StateLock
 from airouter.adapters.orthanc import OrthancArchive
+from airouter.adapters.reading import ReadingStore
 from airouter.adapters.rest import connect
+from airouter.adapters.reviews import DatabaseReviews
 from airouter.adapters.sight import OrthancSight, credential_headers
 from airouter.adapters.similarity import FaissIndex
 from airouter.adapters.slide_import import SlideImporter
 from airouter.adapters.slide_store import SlideStore
+from airouter.adapters.views import Views
 from airouter.config import Settings
 from airouter.domain.job import Discontinuation, JobState
+from airouter.domain.phase import Phase
+from airouter.domain.reading import Rule
+from airouter.domain.role import Role
 from airouter.errors import RouterError, StateLocked, place
 from airouter.inference.repository import ModelRepository
 from airouter.pipelines.parallel import ARRIVALS, yield_to_archive
 from airouter.ports import Archive
 from airouter.services.analyse import Analyst
 from airouter.services.catalogue import catalogue, usable
+from airouter.services.delivery import Delivery
+from airouter.services.dicom_web import DicomWeb
 from airouter.services.importing import WORKING, WatchedFolder
 from airouter.services.intake import Intake
+from airouter.services.object_pictures import ObjectPictures
 from airouter.services.preflight import problems
 from airouter.services.quality import QualityCheck
+from airouter.services.reading import Readings
+from airouter.services.reading_room import ReadingRoom
 from airouter.services.request import Requests
 from airouter.services.rescans import Rescans
+from airouter.services.review import Reviews
 from airouter.services.routing import Router
 from airouter.services.similar import SimilarCases
 from airouter.services.summaries import Summaries
+from airouter.services.thumbnails import Thumbnails
+from airouter.web.access import Access
 from airouter.web.app import create_app
-from airouter.web.bridge import mount
+from airouter.web.bridge import mount, screen
+from airouter.web.dicom_web import ROOT as DICOM_WEB
+from airouter.web.gate import Gate
 from airouter.web.metrics import Metrics
+from airouter.web.ohif import INSTALL, OhifFolder
+from airouter.web.refusals import Refusals
 from airouter.web.services import Health, Notice, RouterState, WebServices
 from airouter.web.threads import STACK_BYTES, large_stack_pool
 
 log = logging.getLogger("airouter")
 
 _WEB_THREADS = 4
+_IMAGE_THREADS = 6
+_HTTP_THREADS = 50  # Orthanc's own default
 _STOP_SECONDS = 10.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # s between two tries to start
 _SIGHT_SECONDS = 20.0  # within which Orthanc must say whether a user may read a study
@@ -65,16 +89,35 @@ class Parts:
     intake: Intake
     requests: Requests
     rescans: Rescans
+    auditing: Auditing
     bulk: ThreadPoolExecutor
+    lines: ReadingStore
+    readings: Readings
+    reading_room: ReadingRoom
+    reviews: Reviews
+    delivery: Delivery
 
 
-def build(settings: Settings, archive: Archive, repository: ModelRepository, base: Path, metrics: Metrics) -> Parts:
+def build(
+    settings: Settings,
+    archive: Archive,
+    repository: ModelRepository,
+    base: Path,
+    metrics: Metrics,
+    views: Views | None = None,
+) -> Parts:
     """Wire the use cases. `base` is the folder relative paths of the settings start at; nothing runs yet.
 
     Raises RouterError where the database cannot be opened.
     """
     url = settings.database_url(base)
     journal = DatabaseJournal(url)
+    try:
+        adopt(journal.store, settings.audit_key(base))
+    except RouterError:
+        journal.close()
+        raise
+    auditing = Auditing(journal.store, settings, base, views or Views())
     models = usable(catalogue(repository.names(), repository.get))
     router = Router(settings.compiled_routes(), lambda: models)
 
@@ -110,8 +153,12 @@ def build(settings: Settings, archive: Archive, repository: ModelRepository, bas
         now=lambda: datetime.now(UTC),
         interrupted=queue.interrupted,
         took=metrics.took,
+        phase=settings.initial_phase,
     )
     summaries = Summaries(archive, journal, queue, router)
+    lines = ReadingStore(journal.store)
+    lines.open(Rule(settings.worklist.allowances, settings.worklist.audit_share, settings.initial_phase))
+    readings = Readings(archive, journal, lines)
     intake = Intake(
         archive,
         journal,
@@ -121,14 +168,24 @@ def build(settings: Settings, archive: Archive, repository: ModelRepository, bas
         deadline=settings.completion_deadline_seconds,
         sweep_interval=settings.sweep_interval_seconds,
         rests=summaries.consider_study,
+        seen=readings.seen,
+        swept=readings.swept,
     )
     bulk = ThreadPoolExecutor(1, thread_name_prefix="airouter-bulk")
 
     def defer(task: Callable[[], None]) -> None:
         bulk.submit(task)
 
-    requests = Requests(archive, journal, queue, router, defer, ended=summaries.consider)
-    return Parts(settings, journal, queue, intake, requests, Rescans(archive, journal), bulk)
+    requests = Requests(archive, journal, queue, router, defer, ended=summaries.consider, audit=auditing.trail.record)
+    readers = (name for name, user in settings.users.items() if {Role.READER, Role.SUPERVISOR} & set(user.roles))
+    room = ReadingRoom(lines, claim_minutes=settings.worklist.claim_minutes, readers=tuple(sorted(readers)))
+    rescans = Rescans(archive, journal)
+    kept = DatabaseReviews(journal.store)
+    delivery = Delivery(archive, journal, kept, interval=settings.sweep_interval_seconds)
+    reviews = Reviews(archive, journal, kept, delivery, now=lambda: datetime.now(UTC))
+    return Parts(
+        settings, journal, queue, intake, requests, rescans, auditing, bulk, lines, readings, room, reviews, delivery
+    )
 
 
 class Plugin:
@@ -145,18 +202,34 @@ class Plugin:
         self._sight: OrthancSight | None = None
         self._similar: SimilarCases | None = None
         self._quality: QualityCheck | None = None
+        self._pictures: ObjectPictures | None = None
+        self._thumbnails: Thumbnails | None = None
         self._imports: WatchedFolder | None = None
         self._import_store: SlideStore | None = None
+        self._viewer: OhifFolder | None = None
+        self._directory: OrthancDirectory | None = None
+        self._dicom_web: DicomWeb | None = None
         self._version: str | None = None
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._life = threading.Lock()
         self._pool: ThreadPoolExecutor = large_stack_pool(_WEB_THREADS)
+        self._images_pool: ThreadPoolExecutor = large_stack_pool(_IMAGE_THREADS)
         self.metrics = Metrics()
         document: Mapping[str, Any] = json.loads(orthanc.GetConfiguration())
         self._document = document
         self._base = _base(orthanc)
-        mount(orthanc, create_app(self.services(), self.metrics), self._pool)
+        self._access = Access.of(document)
+        self._gate = Gate.of(document, self._access)
+        self._refusals = Refusals()
+        self._views = Views()
+        screen(orthanc, partial(self._gate.lets_pass, refused=self._refusals.tell, viewed=self._views.seen))
+        app = create_app(self.services(), self.metrics)
+        # A viewer's many requests and slow searches have pools of their own: neither waits for the other. Orthanc takes
+        # the first pattern that fits, so the part of /ai comes before all of it.
+        images, others = _waiting(document)
+        mount(orthanc, app, self._images_pool, roots=("/ohif", DICOM_WEB), waiting=images)
+        mount(orthanc, app, self._pool, roots=("/ai",), waiting=others)
         orthanc.RegisterOnStoredInstanceCallback(self.on_stored)
         orthanc.RegisterOnChangeCallback(self.on_change)
 
@@ -172,11 +245,15 @@ class Plugin:
         self.metrics.stored(time.perf_counter() - began)
 
     def on_change(self, change_type: int, level: int, resource: str) -> None:
-        """Start and stop with Orthanc. Everything else of its change events is lossy and not listened to."""
+        """Start and stop with Orthanc. Its other change events are lossy: nothing relies on them."""
         if change_type == self._orthanc.ChangeType.ORTHANC_STARTED:
             self._spawn("airouter-start", self._start)
         elif change_type == self._orthanc.ChangeType.ORTHANC_STOPPED:
             self.stop()
+        elif change_type == self._orthanc.ChangeType.DELETED:
+            parts = self._parts
+            if parts is not None and level == self._orthanc.ResourceType.STUDY:
+                parts.readings.gone(resource)  # so that the worklist is true at once; the sweep finds what is missed
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -229,28 +306,43 @@ class Plugin:
             raise wrong[0]
         self._lock = StateLock(settings.path("state_directory", self._base))
         secure = bool(self._document.get("SslEnabled"))
+        token = self._orthanc.GenerateRestApiAuthorizationToken()
+        self._gate.trust(token)
         client = partial(
             connect,
             f"{'https' if secure else 'http'}://127.0.0.1:{self._document.get('HttpPort', 8042)}",
-            token=self._orthanc.GenerateRestApiAuthorizationToken(),
+            token=token,
             certificate=self._base / str(self._document.get("SslCertificate", "certificate.pem")) if secure else None,
         )
         storage = self._base / str(self._document.get("StorageDirectory", "OrthancStorage"))
         self._archive = OrthancArchive(client(), storage if storage.is_dir() else None)
         self._version = self._archive.version
-        parts = build(settings, self._archive, repository, self._base, self.metrics)
+        parts = build(settings, self._archive, repository, self._base, self.metrics, self._views)
         with self._life:  # a stop comes before all of this or after it, never in between
             if self._stopping.is_set():
                 parts.journal.close()
                 return
-            parts.queue.launch()
+            try:
+                parts.auditing.start(settings.model_dump(mode="json"), self._version or "unknown", repository.status())
+                parts.queue.launch()
+            except RouterError:
+                parts.auditing.stop()
+                parts.journal.close()
+                raise
             self._parts = parts
             self._state, self._reason = RouterState.RUNNING, ""
             self._spawn("airouter-intake", parts.intake.run)
+            self._spawn("airouter-delivery", parts.delivery.run)
+            self._spawn("airouter-reading", parts.readings.run)
+            self._spawn("airouter-refusals", partial(self._refusals.run, AuditTrail(parts.journal.store).record))
             # Without our token: what is asked here, is asked in the name of a user.
             self._sight = OrthancSight(client(token=None, timeout=_SIGHT_SECONDS), credential_headers(self._document))
             self._similar = SimilarCases(self._archive, parts.journal, self._sight, FaissIndex)
             self._quality = QualityCheck(usable(models), repository.get, self._sight)
+            self._directory = OrthancDirectory(client(), self._sight, _dicom_web_root(self._document))
+            self._dicom_web = DicomWeb(self._archive, self._directory, self._sight, self._sight)
+            self._pictures = ObjectPictures(self._archive, parts.journal, self._sight)
+            self._thumbnails = Thumbnails(self._archive, parts.lines, self._sight)
             self._spawn("airouter-similar", partial(_prepare, self._similar))
             if settings.import_directory is not None:
                 self._import_store = SlideStore(client(timeout=_UPLOAD_SECONDS))
@@ -264,16 +356,21 @@ class Plugin:
             self._stopping.set()
             self._state, self._reason = RouterState.PASSIVE, "Orthanc is stopping"
             parts, imports = self._parts, self._imports
+        self._refusals.stop()
         if imports is not None:
             imports.stop()
         if parts is not None:
             parts.intake.stop()
+            parts.delivery.stop()
+            parts.readings.stop()
             parts.bulk.shutdown(wait=True, cancel_futures=True)
             parts.queue.stop()
         for thread in self._threads:
             thread.join(_STOP_SECONDS)
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._images_pool.shutdown(wait=True, cancel_futures=True)
         if parts is not None:
+            parts.auditing.stop()  # nothing is left that could add to the trail
             parts.journal.close()
         self._let_go()
 
@@ -283,6 +380,8 @@ class Plugin:
             self._archive.close()
         if self._sight is not None:
             self._sight.close()
+        if self._directory is not None:
+            self._directory.close()
         if self._import_store is not None:
             self._import_store.close()
         if self._lock is not None:
@@ -300,22 +399,47 @@ class Plugin:
             imports=lambda: self._imports,
             similar=lambda: self._similar,
             rescans=lambda: self._parts.rescans if self._parts else None,
+            reviews=lambda: self._parts.reviews if self._parts else None,
+            phase=lambda: self._parts.settings.initial_phase if self._parts else Phase.INTEGRATED,
             quality=lambda: self._quality,
+            readings=lambda: self._parts.reading_room if self._parts else None,
+            thumbnails=lambda: self._thumbnails,
+            pictures=lambda: self._pictures,
+            viewer=self.viewer,
+            dicom_web=lambda: self._dicom_web,
+            access=self._access,
+            refused=self._refusals.tell,
+            audit=lambda: self._parts.auditing.trail if self._parts else None,
+            viewed=self._views.seen,
         )
+
+    def viewer(self) -> OhifFolder | None:
+        """OHIF, looked for until it is there: it may be installed while Orthanc runs, and serves without the router."""
+        if self._viewer is None:
+            # Where nothing is said, an older Orthanc compresses and a newer does not: twice must never be.
+            packed = self._document.get("HttpCompressionEnabled") is False
+            self._viewer = OhifFolder.of(_viewer_folder(self._document, self._base), precompressed=packed)
+        return self._viewer
 
     def health(self) -> Health:
         """State, reason, and how much there is to do."""
         parts = self._parts
         jobs: Mapping[JobState, int] = {}
         reason = self._reason
+        unrecorded: list[str] = []
         try:
             jobs = parts.journal.counts() if parts else {}
+            unrecorded = parts.auditing.problems() if parts else []
         except RouterError as error:  # how it stands is told all the same
             reason = reason or f"{error} {error.advice}"
         imports = self._imports
         problem = imports.problem if imports is not None else ""
+        notices = [Notice(f"import: {problem}", "See GET /ai/imports.")] if problem else []
+        notices += [Notice(text, "docs/reference/audit.md says what to look at.") for text in unrecorded]
+        if self.viewer() is None:
+            notices.append(Notice("the viewer is not installed: /ohif/ shows nothing", INSTALL))
         return Health(
-            notices=[Notice(f"import: {problem}", "See GET /ai/imports.")] if problem else [],
+            notices=notices,
             state=self._state,
             reason=reason,
             orthanc_version=self._version,
@@ -323,6 +447,28 @@ class Plugin:
             jobs=jobs,
             intake_lag_seconds=parts.intake.lag_seconds() if parts else None,
         )
+
+
+def _viewer_folder(document: Mapping[str, Any], base: Path) -> Path:
+    """Where the viewer is; the settings may be wrong, and the viewer is served all the same."""
+    section = document.get(config.SECTION)
+    named = section.get("ViewerDirectory") if isinstance(section, Mapping) else None
+    if isinstance(named, str) and named:
+        return base / named
+    return Path(__file__).resolve().parents[2] / ".cache" / "ohif" / "viewer"
+
+
+def _waiting(document: Mapping[str, Any]) -> tuple[int, int]:
+    """How many requests for images, and how many others, may wait for us at once. A fifth of Orthanc's HTTP threads is
+    left: what we ask of Orthanc while they wait needs one, too."""
+    threads = document.get("HttpThreadsCount")
+    threads = threads if isinstance(threads, int) and threads > 0 else _HTTP_THREADS
+    return max(1, threads * 2 // 5), max(1, threads * 2 // 5)
+
+
+def _dicom_web_root(document: Mapping[str, Any]) -> str:
+    section = document.get("DicomWeb")
+    return str(section.get("Root", "/dicom-web/")) if isinstance(section, Mapping) else "/dicom-web/"
 
 
 def _prepare(similar: SimilarCases) -> None:

@@ -14,6 +14,7 @@ from pydicom.errors import InvalidDicomError
 from pyorthanc import Orthanc
 
 from airouter import __version__, config
+from airouter.adapters import audit_check, audit_key
 from airouter.adapters import sidecar as slide_sidecar
 from airouter.adapters.configuration import folder_of, make_credentials, read
 from airouter.adapters.converter import Converter
@@ -21,6 +22,7 @@ from airouter.adapters.files import LocalFiles
 from airouter.adapters.rest import connect
 from airouter.adapters.slide_import import SlideImporter, Summary
 from airouter.adapters.slide_store import SlideStore
+from airouter.domain.audit_chain import Broken
 from airouter.domain.route import explain as explain_route
 from airouter.domain.route import matches
 from airouter.domain.study import SOURCE_SOP_CLASSES
@@ -63,6 +65,42 @@ def check(configuration: Configuration) -> None:
     if found:
         raise typer.Exit(1)
     typer.echo("The configuration is sound.")
+
+
+@app.command("verify-audit")
+def verify_audit(
+    configuration: Configuration,
+    anchor: Annotated[
+        list[Path] | None,
+        typer.Option(exists=True, dir_okay=False, help="A file of exported lines, kept elsewhere; may be repeated."),
+    ] = None,
+    export: Annotated[Path | None, typer.Option(help="Write the records to this new file if it is whole.")] = None,
+) -> None:
+    """Check that no record of the audit trail was changed, moved, put in or taken out.
+
+    Exit code 0: whole; 1: broken; 2: it cannot be checked. Writes nothing to the database, also while Orthanc runs.
+    """
+    try:
+        settings, base = config.load(read(configuration)), folder_of(configuration)
+        anchors = list(anchor or ())
+        own = (base / settings.audit.json_lines).resolve() if settings.audit.json_lines is not None else None
+        if own is not None and own.is_file():
+            anchors.append(own)
+        key = audit_key.load(settings.audit_key(base))
+        found = audit_check.check(settings.database_url(base), key, anchors, export)
+    except RouterError as error:
+        typer.echo(f"The audit trail cannot be checked: {error}\n{error.advice}", err=True)
+        raise typer.Exit(2) from None
+    if isinstance(found, Broken):
+        typer.echo(f"The audit trail is BROKEN at record {found.seq}: {found.why}.", err=True)
+        if found.seq == 1:
+            typer.echo("If that is so of the very first record, the key may be another trail's.", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"The audit trail is whole: {found.records} records, digest of the last {found.digest}.")
+    if found.anchored:
+        typer.echo(f"Anchors kept outside the database confirm it up to record {found.anchored}.")
+    else:
+        typer.echo("No anchor: whoever can write the database may have cut off its end. See AIRouter.Audit.JsonLines.")
 
 
 @app.command()

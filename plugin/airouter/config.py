@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_pascal
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
 from airouter.domain.model import Scalar
 from airouter.domain.phase import Phase
 from airouter.domain.priority import Priority
+from airouter.domain.reading_order import ALLOWANCE_MINUTES, Allowances
 from airouter.domain.role import Role
 from airouter.domain.route import NUMERIC, Condition, Route
 from airouter.errors import ConfigurationError
@@ -21,6 +22,7 @@ SECTION = "AIRouter"
 Provider = Literal["CPU", "CUDA", "TensorRT", "OpenVINO"]
 # A file, or the driver that is installed; a database in memory would forget every job.
 _DATABASE = r"^(sqlite:///[^:?].*|postgresql\+psycopg://.+)$"
+_ORIGIN = r"^https?://[^/\s?#@]+$"  # as browsers write it: no slash at the end
 # What a stored date, time or UID can be compared with; anything else can never match.
 _COMPARABLE: Mapping[str, re.Pattern[str]] = {
     "DA": re.compile(r"\d{8}|\d{4,8}-|-\d{4,8}|\d{4,8}-\d{4,8}"),
@@ -85,7 +87,60 @@ class UserSettings(_Strict):
     organization: str = Field(default="", max_length=64)
 
 
-class Settings(_Strict):
+class SyslogSettings(_Strict):
+    """AIRouter.Audit.Syslog: a receiver of audit messages over TLS."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(default=6514, ge=1, le=65535)
+    ca_file: Annotated[str, Field(min_length=1)] | None = None  # none: the system's own authorities
+    client_certificate: Annotated[str, Field(min_length=1)] | None = None
+    client_key: Annotated[str, Field(min_length=1)] | None = None
+
+
+class AuditSettings(_Strict):
+    """AIRouter.Audit: the key of the trail, and where it is written besides the database."""
+
+    key_file: Annotated[str, Field(min_length=1)] | None = None
+    json_lines: Annotated[str, Field(min_length=1)] | None = None
+    syslog: SyslogSettings | None = None
+    head_records: int = Field(default=1000, ge=1, le=1_000_000)
+    head_seconds: float = Field(default=60.0, gt=0, le=86_400)
+
+
+class WorklistSettings(_Strict):
+    """AIRouter.Worklist: in which order studies are read, and by whom."""
+
+    allowance_minutes: dict[str, float] = Field(default_factory=dict)  # what is not given is as usual
+    audit_share: float = Field(default=0.1, ge=0, le=1)
+    claim_minutes: float = Field(default=30.0, ge=1, le=1440)
+
+    @field_validator("allowance_minutes")
+    @classmethod
+    def _ordered(cls, given: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(given) - set(Priority))
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is no priority: {', '.join(Priority)} are")
+        Allowances({**ALLOWANCE_MINUTES, **{Priority(name): minutes for name, minutes in given.items()}})
+        return given
+
+    @property
+    def allowances(self) -> Allowances:
+        """Of each priority; those that are not given are as usual."""
+        given = {Priority(name): minutes for name, minutes in self.allowance_minutes.items()}
+        return Allowances({**ALLOWANCE_MINUTES, **given})
+
+
+class AccessSettings(_Strict):
+    """Who may do what over HTTP. These count also where others are wrong and the router does not run."""
+
+    users: dict[str, UserSettings] = Field(default_factory=dict)
+    organization: str = Field(default="", max_length=64)
+    public_origins: list[Annotated[str, Field(pattern=_ORIGIN)]] = Field(default_factory=list)
+    maximum_upload_megabytes: int = Field(default=4096, ge=1)
+    compressed_requests: bool = False
+
+
+class Settings(AccessSettings):
     """Everything the router can be told. docs/reference/configuration.md has a paragraph for each key."""
 
     enabled: bool = True
@@ -102,12 +157,13 @@ class Settings(_Strict):
     retry_attempts: int = Field(default=40, ge=1, le=1000)
     retry_initial_seconds: float = Field(default=1.0, gt=0, le=3600)
     import_directory: Annotated[str, Field(min_length=1)] | None = None
+    viewer_directory: Annotated[str, Field(min_length=1)] | None = None  # None: where scripts/ohif puts it
     import_settling_seconds: float = Field(default=10.0, ge=0, le=3600)
     quantized_models: list[str] = Field(default_factory=list)
     routes: list[RouteSettings] = Field(default_factory=list)
-    users: dict[str, UserSettings] = Field(default_factory=dict)
-    organization: str = Field(default="", max_length=64)
     initial_phase: Annotated[Phase, BeforeValidator(_phase)] = Phase.INTEGRATED
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    worklist: WorklistSettings = Field(default_factory=WorklistSettings)
 
     def path(self, setting: str, base: Path) -> Path:
         """A directory setting as an absolute path; relative ones start at `base`, the configuration's folder."""
@@ -116,6 +172,11 @@ class Settings(_Strict):
     def database_url(self, base: Path) -> str:
         """SQLAlchemy URL of our tables and queue: the one given, or a SQLite file in the state folder."""
         return self.database or f"sqlite:///{self.path('state_directory', base) / 'airouter.sqlite'}"
+
+    def audit_key(self, base: Path) -> Path:
+        """The file of the audit trail's key: the one given, or one in the state folder."""
+        given = self.audit.key_file
+        return (base / given).resolve() if given else self.path("state_directory", base) / "audit.key"
 
     def compiled_routes(self) -> tuple[Route, ...]:
         """The routes as the domain knows them. Raises ConfigurationError for an impossible one."""
@@ -142,7 +203,7 @@ def problems(document: Mapping[str, Any]) -> list[ConfigurationError]:
         settings = Settings.model_validate(section)
     except ValidationError as error:
         return [_problem(line["loc"], line["msg"], line["type"], Settings.model_fields) for line in error.errors()]
-    found = _unsafe(document)
+    found = _unsafe(document, settings)
     names: set[str] = set()
     for n, route in enumerate(settings.routes):
         path = f"{SECTION}.Routes[{n}]"
@@ -167,16 +228,22 @@ def _problem(loc: Sequence[int | str], message: str, kind: str, known: Mapping[s
     return ConfigurationError(path, message)
 
 
-def _unsafe(document: Mapping[str, Any]) -> list[ConfigurationError]:
+def authenticated(document: Mapping[str, Any]) -> bool:
+    """Whether Orthanc asks for passwords."""
+    return bool(document.get("AuthenticationEnabled", document.get("RemoteAccessAllowed", False)))
+
+
+def _unsafe(document: Mapping[str, Any], settings: Settings) -> list[ConfigurationError]:
     found = []
     users = document.get("RegisteredUsers") or {}
     if not isinstance(users, Mapping):
         return [ConfigurationError("RegisteredUsers", "must be an object of users and passwords")]
-    remote = bool(document.get("RemoteAccessAllowed", False))
-    authenticated = bool(document.get("AuthenticationEnabled", remote))
-    if remote and not authenticated:
+    asked = authenticated(document)
+    if document.get("RemoteAccessAllowed", False) and not asked:
         found.append(ConfigurationError("AuthenticationEnabled", "must be true where RemoteAccessAllowed is true"))
-    if authenticated and not users:
+    if settings.users and not asked:
+        found.append(ConfigurationError("AuthenticationEnabled", f"must be true where {SECTION}.Users names users"))
+    if asked and not users:
         # Orthanc 1.10 would then accept orthanc/orthanc.
         found.append(
             ConfigurationError("RegisteredUsers", "no user is registered; `airouter credentials FOLDER` makes one")

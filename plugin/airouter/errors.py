@@ -9,6 +9,7 @@
     │   ├── EvidenceConflict    another object already stands under our UID
     │   └── ImportConflict      the slide is stored already, for another patient, study or container
     ├── JournalError            our own database is damaged, or of a newer version
+    │   ├── AuditKeyError       the key of the audit trail is missing, or another one
     │   └── JournalUnavailable  transient: it is locked, or its disk is full
     ├── PixelDataError          stored pixel data cannot be decoded
     ├── ModelError
@@ -93,6 +94,15 @@ class JournalError(RouterError):
     """Our own database cannot be used: damaged, or written by a newer version of the router."""
 
     advice = "Restore the state folder from a backup, or install the router version that wrote it."
+
+
+class AuditKeyError(JournalError):
+    """The audit trail cannot be continued: its key is missing, or is not the one that it was begun with."""
+
+    advice = (
+        "Put the key back from its backup: AIRouter.Audit.KeyFile, or audit.key in the state folder;"
+        " docs/how-to/back-up-and-upgrade.md says what to do where it is lost."
+    )
 
 
 class JournalUnavailable(JournalError):

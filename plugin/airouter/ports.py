@@ -13,8 +13,9 @@ from airouter.domain.decision import Decision
 from airouter.domain.finding import Embedding
 from airouter.domain.job import Discontinuation, Job, JobState, Progress
 from airouter.domain.model import Model
+from airouter.domain.phase import Phase
 from airouter.domain.picture import Chart
-from airouter.domain.priority import Verdict
+from airouter.domain.priority import Verdict, standing
 from airouter.domain.rescan import Fitness, RescanEntry, RescanState
 from airouter.domain.study import Study
 
@@ -136,8 +137,28 @@ class StoredEvidence:
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """What the audit trail keeps of a run beside the job itself. `runtime`: name and version of what ran the models.
+
+    `digests`: checksum of the stored file by SOP Instance UID, of what the run wrote. `seconds`: by a clock that is
+    never set, from its start to its end.
+    """
+
+    patient_id: str | None
+    runtime: Mapping[str, str]
+    intended_use: str
+    phase: Phase
+    digests: Mapping[str, str]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ResultRecord:
-    """What a job left: findings as plain JSON values, the objects written, the priority and what was not analysed."""
+    """What a job left: findings as plain JSON values, the objects written, the priority and what was not analysed.
+
+    The last two are read back and not written. `superseded`: a newer result stands in its place. `rejected`: keys of
+    its findings that a reader rejected, or of which each finding of another job that it repeats was rejected.
+    """
 
     job: str  # job key
     study_uid: str
@@ -148,6 +169,14 @@ class ResultRecord:
     embedding: Embedding | None = None  # written and not read back: Journal.embeddings gives all of them
     fitness: Fitness | None = None  # nor this: Journal.rescans has it
     charts: tuple[Chart, ...] = ()  # nor these: Journal.charts gives those of one job
+    provenance: Provenance | None = None  # nor this: it goes into the audit trail
+    superseded: bool = False
+    rejected: frozenset[str] = frozenset()
+
+    @property
+    def standing(self) -> Verdict:
+        """What is left of the verdict after what readers rejected."""
+        return standing(self.verdict, self.rejected, [str(finding.get("key")) for finding in self.findings])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -275,14 +304,23 @@ class Journal(Protocol):
     def complete(self, result: ResultRecord, reason: str | None = None) -> None:
         """COMPLETED, its result and the study's worklist entry, in one transaction."""
 
-    def cancel(self, key: str, why: Discontinuation, reason: str) -> None:
-        """CANCELED with its reason. A job that ended already stays as it is."""
+    def cancel(self, key: str, why: Discontinuation, reason: str, by: str | None = None) -> None:
+        """CANCELED with its reason, by a user where one did it. A job that ended already stays as it is."""
 
     def reschedule(self, key: str, requested_by: str | None = None) -> bool:
         """CANCELED back to SCHEDULED, for an operator's explicit new try; False where it is not CANCELED."""
 
     def results(self, study_uid: str) -> list[ResultRecord]:
-        """Every result of a study, oldest first."""
+        """Every result of a study, oldest first, also those that a newer one stands in the place of."""
+
+    def verdict(self, study_uid: str, coming: ResultRecord | None = None) -> Verdict | None:
+        """What the worklist says of a study: the most urgent of its current results, without what readers rejected.
+
+        `coming`: what it will say once this result, of a job that is known, is kept as well.
+        """
+
+    def summarised_in(self, study_uid: str) -> list[tuple[str, str]]:
+        """Other studies that hold a summary of results of this one: their UID and the archive's identifier."""
 
     def charts(self, job: str) -> tuple[Chart, ...]:
         """The charts of a job's result, none where it has none or is unknown."""

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from airouter.adapters import tables
+from airouter.adapters import results, tables
 from airouter.adapters.database import DatabaseJournal
 from airouter.domain.decision import Clause, Decision, Outcome
 from airouter.domain.finding import Embedding, Field
 from airouter.domain.job import Discontinuation, Job, JobState, Progress, Source
 from airouter.domain.picture import Chart, Trace
-from airouter.domain.priority import Priority, Reading, Verdict
+from airouter.domain.priority import Ground, Priority, Reading, Verdict, verdict_of
 from airouter.domain.rescan import Fitness, RescanState
 from airouter.domain.study import Modality
 from airouter.errors import JobCanceled, JournalError, JournalUnavailable
@@ -250,7 +250,7 @@ def test_jobs_newest_first_by_study_and_state(journal: DatabaseJournal) -> None:
 
 def test_the_most_urgent_result_decides_the_study(journal: DatabaseJournal) -> None:
     for key, priority in (("k1", Priority.ROUTINE), ("k2", Priority.STAT), ("k3", Priority.LOW), ("k4", Priority.STAT)):
-        journal.add(job(key))
+        journal.add(job(key, pipeline=key))
         journal.complete(result(key, priority=priority))
     (entry,) = journal.worklist()
     assert entry.verdict == Verdict(Priority.STAT, "because of k2")
@@ -264,6 +264,164 @@ def test_worklist_most_urgent_then_oldest_first(journal: DatabaseJournal) -> Non
         journal.complete(result(f"k{n}", f"1.{n}", priority))
     assert [e.study_uid for e in journal.worklist()] == ["1.2", "1.4", "1.1", "1.3", "1.0"]
     assert [e.study_uid for e in journal.worklist(limit=1)] == ["1.2"]
+
+
+# -- what a newer result replaces, and what readers reject ------------------------------------------------------------
+
+
+def urgent(key: str, *findings: str, priority: Priority = Priority.STAT, **changes: object) -> ResultRecord:
+    """A result with a ground for each of its findings."""
+    made = [Ground(priority, f"{finding} of {key}", (finding,)) for finding in findings]
+    values = tuple({"key": finding, "label": finding, "origins": []} for finding in findings)
+    return dataclasses.replace(result(key), findings=values, verdict=verdict_of(*made), **changes)  # type: ignore[arg-type]
+
+
+def decide(journal: DatabaseJournal, job: str, finding: str, *verbs: str, study: str = "1.2.3") -> None:
+    """As a review does it: new versions of a finding's state, and the worklist, in one transaction."""
+    states = {"reject": "rejected", "accept": "accepted", "amend": "amended", "withdraw": "pending"}
+    with journal.store.write() as db:
+        t = tables.review
+        last = sa.select(sa.func.max(t.c.version)).where(t.c.job == job, t.c.finding == finding)
+        version = db.execute(last).scalar_one() or 0
+        for n, verb in enumerate(verbs, version + 1):
+            row = {"request": f"{job}-{finding}-{n}", "study_uid": study, "job": job, "finding": finding, "version": n}
+            db.execute(t.insert().values(row | {"verb": verb, "state": states[verb], "by": "lee", "at": "2026-01-01"}))
+        results.prioritise(journal.store, db, study, f"id-{study}", "2026-01-01")
+
+
+def said(journal: DatabaseJournal, study: str = "1.2.3") -> tuple[Priority, str]:
+    verdict = journal.verdict(study)
+    assert verdict is not None
+    return verdict.priority, verdict.reason
+
+
+def test_the_grounds_of_a_verdict_come_back(journal: DatabaseJournal) -> None:
+    journal.add(job())
+    made = urgent("k1", "detachment", 'vitreous \u00fc "x"')
+    journal.complete(made)
+    assert journal.results("1.2.3") == [made]
+
+
+def test_a_newer_result_of_the_same_images_takes_the_place_of_an_older_more_urgent_one(
+    journal: DatabaseJournal,
+) -> None:
+    journal.add(job("old"))
+    journal.add(job("beside", model="other", route="other"))
+    journal.complete(result("old", priority=Priority.STAT))
+    journal.complete(result("beside", priority=Priority.HIGH))
+    assert said(journal) == (Priority.STAT, "because of old")
+    journal.add(job("new", model_version="2", model_sha256="cd" * 32))
+    coming = result("new")
+    foreseen = journal.verdict("1.2.3", coming)
+    journal.complete(coming)
+    assert foreseen == journal.verdict("1.2.3")
+    assert said(journal) == (Priority.HIGH, "because of beside")
+    (entry,) = journal.worklist()
+    assert entry.verdict.priority is Priority.HIGH
+    assert [(r.job, r.superseded) for r in journal.results("1.2.3")] == [
+        ("old", True),
+        ("beside", False),
+        ("new", False),
+    ]
+
+
+def test_a_job_made_earlier_that_ends_later_replaces_nothing(journal: DatabaseJournal) -> None:
+    for key in ("old", "new"):
+        journal.add(job(key))
+    journal.complete(result("new"))
+    journal.complete(result("old", priority=Priority.STAT))
+    assert said(journal) == (Priority.ROUTINE, "because of new")
+
+
+def test_a_job_that_could_not_analyse_its_images_replaces_none_that_could(journal: DatabaseJournal) -> None:
+    for key in ("old", "new"):
+        journal.add(job(key))
+    journal.complete(result("old", priority=Priority.STAT))
+    why = ({"quantity": "nuclear_positivity", "reason": "not analysed because it is out of focus"},)
+    journal.complete(dataclasses.replace(result("new"), findings=(), evidence=(), not_analysed=why))
+    assert said(journal) == (Priority.STAT, "because of old")
+
+
+def test_the_bucket_is_that_of_current_results(journal: DatabaseJournal) -> None:
+    for key, reading in (("old", Reading.FULL), ("new", Reading.REVIEW_AND_RELEASE)):
+        journal.add(job(key))
+        journal.complete(dataclasses.replace(result(key), verdict=Verdict(Priority.ROUTINE, key, reading)))
+    found = journal.verdict("1.2.3")
+    assert found is not None and found.reading is Reading.REVIEW_AND_RELEASE
+
+
+def test_rejecting_the_finding_that_set_the_priority_reverts_it(journal: DatabaseJournal) -> None:
+    journal.add(job("k1"))
+    journal.add(job("k2", pipeline="other"))
+    journal.complete(urgent("k1", "detachment", "haemorrhage"))
+    journal.complete(result("k2", priority=Priority.HIGH))
+    assert said(journal) == (Priority.STAT, "detachment of k1; haemorrhage of k1")
+    decide(journal, "k1", "detachment", "reject")
+    assert said(journal) == (Priority.STAT, "haemorrhage of k1")
+    decide(journal, "k1", "haemorrhage", "accept", "withdraw", "reject")
+    assert said(journal) == (Priority.HIGH, "because of k2")
+    with journal.store.read() as db:
+        assert results.rejected(db, "1.2.3") == {("k1", "detachment"), ("k1", "haemorrhage")}
+        found = results.standing_of_study(db, "1.2.3")
+        assert (found.pending, found.decided) == (1, 2)
+        assert results.rejected(db, "1.2.4") == set()
+    decide(journal, "k1", "haemorrhage", "withdraw", "accept")
+    assert said(journal) == (Priority.STAT, "haemorrhage of k1")
+    (first, second) = journal.results("1.2.3")
+    assert (first.rejected, second.rejected) == ({"detachment"}, frozenset())
+    assert first.verdict.reason == "detachment of k1; haemorrhage of k1", "what the machine said stays"
+
+
+def test_a_study_of_which_all_is_rejected_is_routine(journal: DatabaseJournal) -> None:
+    journal.add(job("k1"))
+    journal.complete(urgent("k1", "detachment"))
+    decide(journal, "k1", "detachment", "reject")
+    assert said(journal) == (Priority.ROUTINE, "rejected by a reader: detachment of k1")
+
+
+def test_a_verdict_of_an_older_router_rests_on_all_findings(journal: DatabaseJournal) -> None:
+    journal.add(job("k1"))
+    journal.complete(dataclasses.replace(urgent("k1", "a", "b"), verdict=Verdict(Priority.HIGH, "b is large")))
+    decide(journal, "k1", "b", "reject")
+    assert said(journal) == (Priority.HIGH, "b is large")
+    decide(journal, "k1", "a", "reject")
+    assert said(journal) == (Priority.ROUTINE, "rejected by a reader: b is large")
+
+
+def test_a_result_made_anew_is_not_reviewed_yet(journal: DatabaseJournal) -> None:
+    journal.add(job("old"))
+    journal.complete(urgent("old", "detachment"))
+    decide(journal, "old", "detachment", "reject")
+    journal.add(job("new", model_version="2"))
+    journal.complete(urgent("new", "detachment"))
+    assert said(journal) == (Priority.STAT, "detachment of new")
+    with journal.store.read() as db:
+        found = results.standing_of_study(db, "1.2.3")
+    assert (found.pending, found.decided) == (1, 0)
+
+
+def test_a_summary_is_not_urgent_for_what_was_rejected_where_it_was_found(journal: DatabaseJournal) -> None:
+    """Also where that stands in another study of the visit."""
+    found = job("k1", "1.9")
+    journal.add(found)
+    journal.complete(dataclasses.replace(urgent("k1", "detachment"), study_uid="1.9"))
+    summary = job("s", pipeline="visit-summary", results=("k1",))
+    journal.add(summary)
+    repeated = urgent("s", "k1 detachment")
+    origins = [{"tracking_uid": found.tracking_uid("detachment")}]
+    findings = tuple({**each, "origins": origins} for each in repeated.findings)
+    journal.complete(dataclasses.replace(repeated, findings=findings))
+    decide(journal, "k1", "detachment", "reject", study="1.9")
+    assert said(journal, "1.9") == (Priority.ROUTINE, "rejected by a reader: detachment of k1")
+    assert said(journal)[0] is Priority.ROUTINE
+    assert journal.summarised_in("1.9") == [("1.2.3", "id-1.2.3")]
+    assert journal.summarised_in("1.2.3") == []
+    (kept,) = journal.results("1.2.3")
+    assert kept.rejected == {"k1 detachment"}
+
+
+def test_a_study_without_results_is_not_on_the_worklist(journal: DatabaseJournal) -> None:
+    assert journal.verdict("1.2.3") is None
 
 
 # -- durability and failure -------------------------------------------------------------------------------------------
@@ -463,7 +621,7 @@ CHART = Chart(
 
 def test_charts_come_back_as_they_were_made_and_in_their_order(journal: DatabaseJournal, url: str) -> None:
     journal.add(job("k1"))
-    journal.add(job("k2"))
+    journal.add(job("k2", pipeline="other"))
     second = dataclasses.replace(CHART, role="second", notes=(), traces=())
     journal.complete(dataclasses.replace(result("k1"), charts=(CHART, second)))
     journal.complete(result("k2"))
@@ -485,7 +643,7 @@ def test_charts_are_kept_with_their_result_or_not_at_all(journal: DatabaseJourna
 
 def test_the_bucket_of_a_study_is_that_of_its_results_together(journal: DatabaseJournal) -> None:
     def complete(key: str, reading: Reading | None, priority: Priority = Priority.ROUTINE) -> Reading | None:
-        journal.add(job(key))
+        journal.add(job(key, pipeline=key))
         verdict = Verdict(priority, f"because of {key}", reading)
         journal.complete(dataclasses.replace(result(key), verdict=verdict))
         (entry,) = journal.worklist()

@@ -12,20 +12,23 @@ import numpy as np
 import pytest
 from pydicom.uid import generate_uid
 
+from airouter.adapters import results, tables
 from airouter.adapters.database import DatabaseJournal
 from airouter.adapters.memory import MemoryArchive
 from airouter.domain.decision import Outcome
 from airouter.domain.finding import Embedding, Result, Ungradable
 from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Source
 from airouter.domain.model import HeadKind, contract, rules
-from airouter.domain.priority import Priority, Verdict
+from airouter.domain.priority import Ground, Priority, Verdict, verdict_of
 from airouter.domain.rescan import Fitness
 from airouter.domain.study import Modality
 from airouter.errors import ArchiveError, ArchiveUnavailable, EvidenceConflict, RouterError
 from airouter.evidence.write import Written
 from airouter.pipelines import Extent, Pipeline
+from airouter.ports import ResultRecord
 from airouter.services import analyse, opening
 from airouter.services.analyse import Analyst
+from airouter.services.worklist import publish
 from tests.contract.test_archive import report, volume
 from tests.samples import job, model
 
@@ -212,11 +215,11 @@ def test_what_is_stored_stays_where_the_job_is_tried_again(bench: Bench, monkeyp
 def test_the_more_urgent_of_two_jobs_that_end_together_marks_the_study(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The urgent one has marked and is not recorded yet; the other must not read the results before it is."""
-    bench.add("urgent", Priority.STAT)
-    bench.add("other")
+    """The urgent one has marked and is not recorded yet; the other must not ask for the verdict before it is."""
+    bench.add("urgent", Priority.STAT, route="one")
+    bench.add("other", route="other")
     marked, asked = threading.Event(), threading.Event()
-    mark, results = bench.archive.mark, bench.journal.results
+    mark, verdict = bench.archive.mark, bench.journal.verdict
 
     def slow(study: str, marks: Mapping[str, str]) -> None:
         mark(study, marks)
@@ -224,14 +227,14 @@ def test_the_more_urgent_of_two_jobs_that_end_together_marks_the_study(
             marked.set()
             asked.wait(0.5)  # without a lock the other asks now and sees nothing
 
-    def ask(study_uid: str) -> Any:
-        found = results(study_uid)
+    def ask(study_uid: str, coming: Any = None) -> Any:
+        found = verdict(study_uid, coming)
         if marked.is_set():
             asked.set()
         return found
 
     monkeypatch.setattr(bench.archive, "mark", slow)
-    monkeypatch.setattr(bench.journal, "results", ask)
+    monkeypatch.setattr(bench.journal, "verdict", ask)
     urgent = threading.Thread(target=bench.analyst.run, args=("urgent",))
     urgent.start()
     assert marked.wait(30)
@@ -240,6 +243,71 @@ def test_the_more_urgent_of_two_jobs_that_end_together_marks_the_study(
     for thread in (urgent, other):
         thread.join(30)
     assert bench.journal.counts() == {JobState.COMPLETED: 2}
+    assert bench.archive.marks[bench.study]["priority"] == "STAT"
+
+
+def test_of_two_nodes_the_one_that_marks_last_marks_what_the_journal_says(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another node ends an urgent job of the study between our job's record and our mark."""
+    bench.add("ours", route="one")
+    bench.add("theirs", Priority.STAT, route="other")
+    mark = bench.archive.mark
+    marked: list[str] = []
+
+    def late(study: str, marks: Mapping[str, str]) -> None:
+        if len(marked) == 1:  # we have recorded ours, and are about to mark it
+            theirs = ResultRecord("theirs", STUDY, (), (), Verdict(Priority.STAT, "theirs"), ())
+            bench.journal.complete(theirs)
+            mark(study, {"priority": "STAT", "reason": "theirs", "reading": ""})
+        marked.append(marks["priority"])
+        mark(study, marks)
+
+    monkeypatch.setattr(bench.archive, "mark", late)
+    bench.analyst.run("ours")
+    assert marked == ["ROUTINE", "ROUTINE", "STAT"]
+    assert bench.archive.marks[bench.study]["reason"] == "theirs"
+
+
+def test_a_newer_result_takes_an_old_priority_off_the_study(bench: Bench) -> None:
+    bench.analyst.run(bench.add("old", Priority.STAT).key)
+    assert bench.archive.labels[bench.study] == "ai-stat"
+    bench.analyst.run(bench.add("new", model_version="2").key)
+    assert [(r.job, r.superseded) for r in bench.journal.results(STUDY)] == [("old", True), ("new", False)]
+    assert bench.archive.marks[bench.study] == {"priority": "ROUTINE", "reason": "ROUTINE"}
+    assert bench.archive.labels[bench.study] == "ai-routine"
+    (entry,) = bench.journal.worklist()
+    assert entry.verdict.priority is Priority.ROUTINE
+
+
+def test_a_study_with_a_summary_of_another_one_is_marked_with_it(bench: Bench) -> None:
+    """A finding is rejected where it was found, and the summary in the visit's other study is urgent no more."""
+    elsewhere = bench.archive.add(volume("1.2.826.0.1.78"))
+    (other,) = {s.id for s in bench.archive.studies("1.2.826.0.1.78")}
+    found = bench.add("found", Priority.STAT)
+    bench.analyst.run("found")
+    there = replace(found, key="summary", study_id=other, study_uid="1.2.826.0.1.78", pipeline="s", results=("found",))
+    bench.journal.add(there)
+    stat = verdict_of(Ground(Priority.STAT, "as found", ("k",)))
+    repeated = {"key": "k", "origins": [{"tracking_uid": found.tracking_uid("k")}]}
+    bench.journal.complete(ResultRecord("summary", there.study_uid, (repeated,), (), stat, ()))
+    publish(bench.archive, bench.journal, STUDY, bench.study)
+    assert bench.archive.marks[other]["priority"] == "STAT"
+    with bench.journal.store.write() as db:
+        row = {"request": "r", "study_uid": STUDY, "job": "found", "finding": "k", "version": 1, "verb": "reject"}
+        db.execute(tables.review.insert().values(row | {"state": "rejected", "by": "lee", "at": "2026-01-01"}))
+        results.prioritise(bench.journal.store, db, STUDY, bench.study, "2026-01-01")
+    publish(bench.archive, bench.journal, STUDY, bench.study)
+    assert bench.archive.marks[other]["priority"] == "ROUTINE"
+    bench.archive.remove(elsewhere)
+    assert publish(bench.archive, bench.journal, STUDY, bench.study) is not None
+
+
+def test_a_process_that_ended_before_it_marked_marks_when_it_runs_again(bench: Bench) -> None:
+    bench.add("k", Priority.STAT)
+    bench.journal.complete(ResultRecord("k", STUDY, (), (), Verdict(Priority.STAT, "urgent"), ()))
+    assert bench.study not in bench.archive.marks
+    bench.analyst.run("k")
     assert bench.archive.marks[bench.study]["priority"] == "STAT"
 
 

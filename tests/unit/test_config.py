@@ -128,7 +128,7 @@ def test_values_and_priorities_arrive_typed(tmp_path: Path) -> None:
 
 def test_every_setting_has_a_paragraph_in_the_reference() -> None:
     reference = (ROOT / "docs" / "reference" / "configuration.md").read_text()
-    for model in (config.Settings, config.RouteSettings):
+    for model in (config.Settings, config.RouteSettings, config.AuditSettings):
         for field in model.model_fields.values():
             assert f"### `{field.alias}`" in reference, field.alias
 
@@ -170,3 +170,30 @@ def test_what_a_route_sets_is_weighed_together_with_what_the_model_has() -> None
         assert [(p.path, "needs high_class" in p.reason) for p in found] == (
             [] if sound else [("AIRouter.Routes[0].Model", True)]
         )
+
+
+def test_the_worklist_has_its_usual_rule_and_takes_another() -> None:
+    usual = config.load(document()).worklist
+    assert [usual.allowances.minutes[p] for p in Priority] == [0, 240, 1440, 4320]
+    assert (usual.audit_share, usual.claim_minutes) == (0.1, 30)
+    given = {"AllowanceMinutes": {"HIGH": 60, "LOW": 9000}, "AuditShare": 0.25, "ClaimMinutes": 5}
+    other = config.load(document(Worklist=given)).worklist
+    assert [other.allowances.minutes[p] for p in Priority] == [0, 60, 1440, 9000]
+    assert (other.audit_share, other.claim_minutes) == (0.25, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "reason"),
+    [
+        ({"AllowanceMinutes": {"HIGH": 5000}}, "AllowanceMinutes", "must not have a longer allowance"),
+        ({"AllowanceMinutes": {"URGENT": 1}}, "AllowanceMinutes", "is no priority"),
+        ({"AllowanceMinutes": {"STAT": -1}}, "AllowanceMinutes", "0 or more"),
+        ({"AuditShare": 1.5}, "AuditShare", "less than or equal to 1"),
+        ({"ClaimMinutes": 0}, "ClaimMinutes", "greater than or equal to 1"),
+        ({"Share": 1}, "Share", "unknown key"),
+    ],
+)
+def test_an_impossible_worklist_is_refused(given: dict[str, Any], path: str, reason: str) -> None:
+    where, why = refusal(document(Worklist=given))
+    assert where == f"AIRouter.Worklist.{path}"
+    assert reason in why

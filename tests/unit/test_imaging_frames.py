@@ -338,3 +338,35 @@ def test_frames_of_real_files_are_those_that_pydicom_finds(name):
 
 def test_pydicom_reads_what_the_phantom_encapsulates():
     assert list(generate_frames(encapsulate([b"ab", b"cd"]), number_of_frames=2)) == [b"ab", b"cd"]
+
+
+def unlike_pictures(element: str, value: bytes, frames: int, bits: int, rows: int = 4, columns: int = 6) -> bytes:
+    """A file whose pixels are single bits or floating point numbers."""
+    ds = FileDataset("", {}, file_meta=FileMetaDataset(), preamble=b"\0" * 128)
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.SOPClassUID, ds.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.3"
+    ds.NumberOfFrames, ds.Rows, ds.Columns, ds.BitsAllocated, ds.SamplesPerPixel = frames, rows, columns, bits, 1
+    setattr(ds, element, value)
+    if element == "PixelData":
+        ds["PixelData"].VR = "OB"
+    return stored(ds)
+
+
+@pytest.mark.parametrize(("element", "kind"), [("FloatPixelData", "<f4"), ("DoubleFloatPixelData", "<f8")])
+def test_frames_of_floating_point_numbers(element, kind, tmp_path):
+    values = np.arange(48, dtype=kind).reshape(2, 24)
+    found = indexed(unlike_pictures(element, values.tobytes(), 2, values.itemsize * 8), tmp_path / "map.dcm")
+    assert [np.frombuffer(frame, kind).tolist() for frame in found] == values.tolist()
+
+
+def test_frames_of_single_bits(tmp_path):
+    assert indexed(unlike_pictures("PixelData", bytes(range(6)), 2, 1), tmp_path / "seg.dcm") == [
+        bytes([0, 1, 2]),
+        bytes([3, 4, 5]),
+    ]
+
+
+def test_frames_of_single_bits_that_begin_within_a_byte_are_refused(tmp_path):
+    with pytest.raises(PixelDataError, match="Bits Allocated 1 in 2 frames of 15 pixels"):
+        indexed(unlike_pictures("PixelData", bytes(4), 2, 1, 3, 5), tmp_path / "seg.dcm")
+    assert indexed(unlike_pictures("PixelData", b"\x05\x40", 1, 1, 3, 5), tmp_path / "one.dcm") == [b"\x05\x40"]

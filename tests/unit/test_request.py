@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from airouter.adapters.database import DatabaseJournal
+from airouter.domain.audit import AuditEvent, AuditKind
 from airouter.domain.job import Discontinuation, Job, JobState
 from airouter.domain.model import HeadKind
-from airouter.errors import RequestError
+from airouter.errors import JournalUnavailable, RequestError
 from airouter.pipelines import Extent
 from airouter.services.request import Request, Requests
 from airouter.services.routing import Router
@@ -52,6 +53,8 @@ class Desk:
         self.archive, self.journal, self.queue = ArchiveLog(), journal, Queue()
         self.deferred: list[Callable[[], None]] = []
         self.ended: list[str] = []
+        self.events: list[AuditEvent] = []
+        self.full = False  # whether the audit trail takes no more
         self.requests = Requests(
             self.archive,  # type: ignore[arg-type]
             journal,
@@ -60,7 +63,13 @@ class Desk:
             self.deferred.append,
             at_once=1,
             ended=self.ended.append,
+            audit=self.audit,
         )
+
+    def audit(self, event: AuditEvent) -> None:
+        if self.full:
+            raise JournalUnavailable("the disk is full")
+        self.events.append(event)
 
 
 @pytest.fixture
@@ -184,3 +193,23 @@ def test_who_waits_for_jobs_to_end_is_told_of_one_that_was_canceled(desk: Desk) 
     assert desk.requests.cancel(key, "anna")
     assert not desk.requests.cancel(key, "anna")
     assert desk.ended == [key]
+
+
+def test_who_asks_for_what_is_recorded_before_anything_is_done(desk: Desk) -> None:
+    desk.archive.arrive("7", instance("1"))
+    desk.full = True
+    with pytest.raises(JournalUnavailable):
+        desk.requests.submit(Request(("7",)), "anna")
+    assert (desk.journal.jobs(), desk.queue.asked) == ([], [])
+    desk.full = False
+    desk.requests.submit(Request(("7",), retry=True), "anna")
+    (event,) = desk.events
+    assert (event.kind, event.user, event.study_uid) == (AuditKind.REQUEST, "anna", None)
+    assert event.detail["studies"] == ["7"]
+    assert event.detail["retry"] is True
+
+
+def test_a_request_that_makes_no_sense_is_none(desk: Desk) -> None:
+    with pytest.raises(RequestError):
+        desk.requests.submit(Request(), "anna")
+    assert desk.events == []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from airouter import __version__
 from airouter.adapters.database import DatabaseJournal
 from airouter.domain.job import JobState, Progress
-from airouter.domain.priority import Priority, Reading, Verdict
+from airouter.domain.priority import Ground, Priority, Reading, Verdict, verdict_of
 from airouter.errors import ArchiveUnavailable, JournalUnavailable, NotInArchive, RouterError, StateLocked
 from airouter.ports import JobRecord
 from airouter.services.request import Request
@@ -153,12 +153,24 @@ def test_decisions_and_worklist(client: FlaskClient) -> None:
 def test_the_bucket_stands_in_the_worklist_and_beside_the_findings(client: FlaskClient, fresh: Fake) -> None:
     assert fresh.journal is not None
     verdict = Verdict(Priority.ROUTINE, "normal", Reading.REVIEW_AND_RELEASE)
-    fresh.journal.complete(replace(RESULT, job=RUNNING, verdict=verdict))
+    beside = replace(job("e" * 64), pipeline="other")
+    fresh.journal.add(beside)
+    fresh.journal.complete(replace(RESULT, job=beside.key, verdict=verdict))
     study = client.get(f"/ai/studies/{STUDY}/findings").json
     assert [r["verdict"]["reading"] for r in study["results"]] == [None, "Review & Release"]
     together = {"priority": "HIGH", "reason": "index above 10 %", "reading": "Full reading"}
     assert study["verdict"] == together, "an urgent study is read in full"
     assert client.get("/ai/worklist").json["studies"][0]["verdict"] == together
+
+
+def test_a_result_says_on_which_findings_its_priority_rests(client: FlaskClient, fresh: Fake) -> None:
+    assert fresh.journal is not None
+    verdict = verdict_of(Ground(Priority.STAT, "index above 90 %", ("tumour",)))
+    fresh.journal.complete(replace(RESULT, job=RUNNING, findings=({"key": "tumour"},), verdict=verdict))
+    old, new = client.get(f"/ai/studies/{STUDY}/findings").json["results"]
+    assert (old["superseded"], old["verdict"]["grounds"]) == (True, [])
+    ground = {"priority": "STAT", "reason": "index above 90 %", "findings": ["tumour"]}
+    assert (new["superseded"], new["verdict"]["grounds"]) == (False, [ground])
 
 
 def test_submitting_passes_the_wish_and_the_user(client: FlaskClient, fake: Fake) -> None:

@@ -118,7 +118,7 @@ def test_a_pool_without_threads_is_refused() -> None:
 
 def test_both_patterns_are_registered(pool: ThreadPoolExecutor, app: Any) -> None:
     orthanc = mounted(pool, app)
-    assert set(orthanc.callbacks) == {"/ai", "/ai/(.*)"}
+    assert list(orthanc.callbacks) == ["/ai", "/ai/(.*)", "/ohif", "/ohif/(.*)"]
 
 
 def test_the_callback_outlives_what_orthanc_holds_of_it(pool: ThreadPoolExecutor, app: Any) -> None:

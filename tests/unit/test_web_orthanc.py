@@ -24,11 +24,13 @@ import orthanc
 from flask import Response
 from airouter.web.app import create_app
 from airouter.web.bridge import mount
+from airouter.web.permissions import AIROUTER, Action
 from airouter.web.threads import large_stack_pool
 from tests.web_services import Fake, filled
 
 fake = Fake(filled(Path({folder!r})))
 app = create_app(fake.services())
+AIROUTER.update({{("GET", f"/ai/test/{{name}}"): Action.STATUS for name in ("wait", "entered", "leave", "asked")}})
 leave, entered = threading.Event(), threading.Semaphore(0)
 
 @app.get("/ai/test/wait", doc_ui=False)
@@ -119,7 +121,7 @@ def test_queries_arrive_decoded(rest: httpx.Client) -> None:
 
 
 def test_errors_come_through_unchanged(rest: httpx.Client) -> None:
-    for path in ("/ai", "/ai/", "/ai/nothing", "/ai/jobs/none", "/ai/jobs/a%2Fb%3Fc%23d"):
+    for path in ("/ai/nothing", "/ai/jobs/none", "/ai/jobs/a%2Fb%3Fc%23d"):
         is_error(rest.get(path), 404)
     is_error(rest.get("/ai/jobs?limit=0"), 422)
     is_error(rest.post("/ai/jobs", content="{"), 415)

@@ -5,12 +5,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from airouter.adapters import embeddings, rescans, results, tables
-from airouter.adapters.rows import decision_content, decision_key, decision_of, job_content, job_of, record_of
+from airouter.adapters import audit_events, embeddings, rescans, results, tables
+from airouter.adapters.audit import append, reserve
+from airouter.adapters.rows import decision_content, decision_key, decision_of, job_content, record_of
 from airouter.adapters.store import Store, now
 from airouter.domain.decision import Decision, Outcome
 from airouter.domain.job import Discontinuation, Job, JobState, Progress
 from airouter.domain.picture import Chart
+from airouter.domain.priority import Verdict
 from airouter.domain.rescan import RescanEntry, RescanState
 from airouter.errors import JobCanceled, JournalError
 from airouter.ports import JobRecord, ResultRecord, StoredEmbedding, WorklistEntry
@@ -56,6 +58,7 @@ class DatabaseJournal:
         decided = {d.series_uid for d in decisions if d.outcome not in (Outcome.WAITING, Outcome.UNGRADABLE)}
         with self.store.write() as db:
             db.execute(t.delete().where(t.c.waiting.in_(sorted(decided))))
+            new: dict[str, list[Decision]] = {}
             for decision in decisions:
                 key, content = decision_key(decision), decision_content(decision)
                 same = (t.c.sources == key) & (t.c.route == decision.route)
@@ -75,6 +78,10 @@ class DatabaseJournal:
                     .values(row)
                     .on_conflict_do_update(index_elements=["sources", "route"], set_=row)
                 )
+                if decision.outcome is not Outcome.UNGRADABLE:  # the job's own record tells of those
+                    new.setdefault(decision.study_uid, []).append(decision)
+            for study_uid, made_new in new.items():
+                append(self.store, db, audit_events.routed(study_uid, made_new))
 
     def decisions(self, study_uid: str | None = None, limit: int = 100) -> list[tuple[str, Decision]]:
         t = tables.decision
@@ -99,7 +106,10 @@ class DatabaseJournal:
         }
         added = self.store.insert(tables.job).values(row).on_conflict_do_nothing(index_elements=["key"])
         with self.store.write() as db:
-            return db.execute(added.returning(tables.job.c.id)).first() is not None
+            new = db.execute(added.returning(tables.job.c.id)).first() is not None
+            if new and job.results:
+                db.execute(tables.job_read.insert(), [{"job": job.key, "read": key} for key in sorted({*job.results})])
+            return new
 
     def job(self, key: str) -> JobRecord | None:
         with self.store.read() as db:
@@ -159,22 +169,28 @@ class DatabaseJournal:
                 return
             t = tables.job
             done = t.update().where(t.c.key == result.job).values(state=JobState.COMPLETED, ended=ended, reason=reason)
-            job = job_of(db.execute(done.returning(t.c.content)).scalar_one())
+            record = record_of(db.execute(done.returning(t)).mappings().one())
+            job = record.job
             results.keep(db, self.store.insert, result)
             if result.embedding is not None:
                 embeddings.keep(db, job, result.embedding, ended)
             if result.fitness is not None:
                 rescans.keep(db, job, result.fitness, ended)
-            results.prioritise(db, self.store.insert, result.study_uid, job.study_id, ended)
+            reserve(self.store, db)
+            results.prioritise(self.store, db, result.study_uid, job.study_id, ended)
+            append(self.store, db, audit_events.completed(record, result))
 
-    def cancel(self, key: str, why: Discontinuation, reason: str) -> None:
+    def cancel(self, key: str, why: Discontinuation, reason: str, by: str | None = None) -> None:
         t = tables.job
         with self.store.write() as db:
-            db.execute(
+            canceled = db.execute(
                 t.update()
                 .where(t.c.key == key, t.c.state.not_in(_ENDED))
                 .values(state=JobState.CANCELED, ended=now(), discontinuation=why, reason=reason)
+                .returning(t)
             )
+            for row in canceled.mappings().all():
+                append(self.store, db, audit_events.ended(record_of(row), by))
 
     def reschedule(self, key: str, requested_by: str | None = None) -> bool:
         t = tables.job
@@ -182,13 +198,26 @@ class DatabaseJournal:
         again = t.update().where(t.c.key == key, t.c.state == JobState.CANCELED)
         with self.store.write() as db:
             changes = {"state": JobState.SCHEDULED, "requested_by": requested_by, **blank}
-            return db.execute(again.values(changes).returning(t.c.id)).first() is not None
+            row = db.execute(again.values(changes).returning(t)).mappings().first()
+            if row is not None:
+                append(self.store, db, audit_events.again(record_of(row), requested_by))
+            return row is not None
 
     # -- results ------------------------------------------------------------------------------------------------------
 
     def results(self, study_uid: str) -> list[ResultRecord]:
         with self.store.read() as db:
             return results.of_study(db, study_uid)
+
+    def verdict(self, study_uid: str, coming: ResultRecord | None = None) -> Verdict | None:
+        with self.store.read() as db:
+            if coming is None:
+                return results.on_worklist(db, study_uid)
+            return results.standing_of_study(db, study_uid, coming).verdict
+
+    def summarised_in(self, study_uid: str) -> list[tuple[str, str]]:
+        with self.store.read() as db:
+            return results.summarised_in(db, study_uid)
 
     def charts(self, job: str) -> tuple[Chart, ...]:
         with self.store.read() as db:
@@ -202,8 +231,9 @@ class DatabaseJournal:
         found: set[str] = set()
         with self.store.read() as db:
             for at in range(0, len(uids), 500):  # SQLite binds a limited number of values in one statement
-                some = tables.evidence.c.uid.in_(uids[at : at + 500])
-                found.update(db.execute(sa.select(tables.evidence.c.uid).where(some)).scalars())
+                for written in (tables.evidence.c.uid, tables.review_object.c.uid):
+                    some = written.in_(uids[at : at + 500])
+                    found.update(db.execute(sa.select(written).where(some)).scalars())
         return found
 
     # -- slides to scan again -----------------------------------------------------------------------------------------
@@ -222,7 +252,11 @@ class DatabaseJournal:
 
     def dismiss(self, series_uid: str, reason: str, by: str | None = None) -> RescanEntry | None:
         with self.store.write() as db:
-            return rescans.dismiss(db, series_uid, reason, by, now())
+            at = now()
+            entry = rescans.dismiss(db, series_uid, reason, by, at)
+            if entry is not None and entry.closed == at:
+                append(self.store, db, audit_events.dismissed(entry, by))
+            return entry
 
     # -- embeddings ---------------------------------------------------------------------------------------------------
 

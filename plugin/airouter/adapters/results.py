@@ -1,16 +1,32 @@
-"""Results of jobs as rows, and the worklist that they make."""
+"""Results of jobs as rows, what readers left standing of them, and the worklist that they make."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 
-from airouter.adapters import tables
+from airouter.adapters import reading_rows, tables
+from airouter.adapters.rows import job_of
+from airouter.adapters.store import Store
+from airouter.domain.job import Job, tracking_uid
 from airouter.domain.picture import Chart, Trace
-from airouter.domain.priority import Priority, Reading, Verdict, most_urgent
+from airouter.domain.priority import Ground, Priority, Reading, Verdict, most_urgent
+from airouter.domain.review import ReviewState
+from airouter.domain.superseded import superseded
 from airouter.ports import ResultRecord, StoredEvidence, WorklistEntry
 
 Insert = Callable[[sa.Table], Any]  # INSERT of the dialect, which knows ON CONFLICT
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A study after its reviews: verdict, and how many findings of its current results are not and are decided."""
+
+    verdict: Verdict | None
+    pending: int
+    decided: int
 
 
 def keep(db: sa.Connection, insert: Insert, result: ResultRecord) -> None:
@@ -23,6 +39,7 @@ def keep(db: sa.Connection, insert: Insert, result: ResultRecord) -> None:
         "priority": result.verdict.priority,
         "reason": result.verdict.reason,
         "reading": result.verdict.reading,
+        "grounds": _grounds_content(result.verdict.grounds),
     }
     db.execute(insert(tables.result).values(row))
     for item in result.evidence:
@@ -49,7 +66,7 @@ def of_study(db: sa.Connection, study_uid: str) -> list[ResultRecord]:
         written[item["job"]].append(
             StoredEvidence(item["role"], item["sop_class"], item["uid"], item["series_uid"], item["instance"])
         )
-    return [
+    found = [
         ResultRecord(
             job=row["job"],
             study_uid=row["study_uid"],
@@ -60,6 +77,7 @@ def of_study(db: sa.Connection, study_uid: str) -> list[ResultRecord]:
         )
         for row in rows
     ]
+    return _standing(db, study_uid, found)
 
 
 def charts(db: sa.Connection, job: str) -> tuple[Chart, ...]:
@@ -79,13 +97,47 @@ def worklist(db: sa.Connection, limit: int) -> list[WorklistEntry]:
     ]
 
 
-def prioritise(db: sa.Connection, insert: Insert, study_uid: str, study_id: str, now: str) -> None:
-    """The study's row of the worklist from all of its results."""
-    t = tables.result
-    query = sa.select(t.c.priority, t.c.reason, t.c.reading).where(t.c.study_uid == study_uid).order_by(t.c.id)
-    verdict = most_urgent([_verdict(row) for row in db.execute(query).mappings()])
-    if verdict is None:
-        return
+def prioritise(store: Store, db: sa.Connection, study_uid: str, study_id: str, now: str) -> None:
+    """The study's rows of the worklist, after a result or a review of it was kept in the same transaction.
+
+    Also those of other studies that hold a summary of it. Afterwards, outside of the transaction,
+    airouter.services.worklist.publish marks them in the archive.
+    """
+    for uid, id in sorted([(study_uid, study_id), *summarised_in(db, study_uid)]):  # always in one order: rows lock
+        verdict = standing_of_study(db, uid).verdict
+        if verdict is not None:
+            _put(store, db, uid, id, verdict, now)
+        relist(store, db, uid, id, now)
+
+
+def summarised_in(db: sa.Connection, study_uid: str) -> list[tuple[str, str]]:
+    """As ports.Journal says."""
+    reading, read, link = tables.job.alias(), tables.job.alias(), tables.job_read
+    query = (
+        sa.select(reading.c.study_uid, reading.c.study_id)
+        .join(link, link.c.job == reading.c.key)
+        .join(read, read.c.key == link.c.read)
+        .where(read.c.study_uid == study_uid, reading.c.study_uid != study_uid)
+        .distinct()
+    )
+    return [(uid, id) for uid, id in db.execute(query)]
+
+
+def relist(
+    store: Store,
+    db: sa.Connection,
+    study_uid: str,
+    study_id: str,
+    now: str,
+    changes: Mapping[str, Any] | None = None,
+) -> None:
+    """The study's line of the list that readers see (reading_rows.rederive), which shows the verdict and more."""
+    current = [result for result in of_study(db, study_uid) if not result.superseded]
+    machine = reading_rows.Machine(current, review_states(db, study_uid))
+    reading_rows.rederive(store, db, study_uid, study_id, machine, now, changes)
+
+
+def _put(store: Store, db: sa.Connection, study_uid: str, study_id: str, verdict: Verdict, now: str) -> None:
     row = {
         "study_uid": study_uid,
         "study_id": study_id,
@@ -95,13 +147,96 @@ def prioritise(db: sa.Connection, insert: Insert, study_uid: str, study_id: str,
         "reading": verdict.reading,
         "updated": now,
     }
-    kept = insert(tables.worklist).values(row)
+    kept = store.insert(tables.worklist).values(row)
     db.execute(kept.on_conflict_do_update(index_elements=["study_uid"], set_=row))
+
+
+def on_worklist(db: sa.Connection, study_uid: str) -> Verdict | None:
+    """What the study's row of the worklist says, without the grounds; None where it has none."""
+    t = tables.worklist
+    row = db.execute(sa.select(t).where(t.c.study_uid == study_uid)).mappings().first()
+    return _verdict(row) if row is not None else None
+
+
+def standing_of_study(db: sa.Connection, study_uid: str, coming: ResultRecord | None = None) -> Standing:
+    """The study's verdict after reviews and the count of its decided findings: over its current results only.
+
+    Also of what this transaction has just written; a finding that was withdrawn is pending again. `coming`: a result
+    that is counted in, of a job that is known.
+    """
+    results = of_study(db, study_uid)
+    if coming is not None:
+        results = _standing(db, study_uid, [*(each for each in results if each.job != coming.job), coming])
+    current = [result for result in results if not result.superseded]
+    findings = {(result.job, str(finding.get("key"))) for result in current for finding in result.findings}
+    states = review_states(db, study_uid)
+    decided = sum(states.get(each, ReviewState.PENDING) is not ReviewState.PENDING for each in findings)
+    return Standing(most_urgent([result.standing for result in current]), len(findings) - decided, decided)
+
+
+def review_states(db: sa.Connection, study_uid: str) -> dict[tuple[str, str], ReviewState]:
+    """State of each finding of a study, as (job, key), that a reader ever decided on: that of its highest version."""
+    return _states(db, tables.review.c.study_uid == study_uid)
+
+
+def rejected(db: sa.Connection, study_uid: str) -> set[tuple[str, str]]:
+    """Findings of a study, as (job, key), that stand rejected."""
+    return {finding for finding, state in review_states(db, study_uid).items() if state is ReviewState.REJECTED}
+
+
+def _states(db: sa.Connection, which: sa.ColumnElement[bool]) -> dict[tuple[str, str], ReviewState]:
+    t = tables.review
+    rows = db.execute(sa.select(t.c.job, t.c.finding, t.c.state).where(which).order_by(t.c.version))
+    return {(row.job, row.finding): ReviewState(row.state) for row in rows}  # the last of equals counts
+
+
+def _standing(db: sa.Connection, study_uid: str, results: Sequence[ResultRecord]) -> list[ResultRecord]:
+    """Results of a study with what became of them: a newer one took their place, a reader rejected findings."""
+    t = tables.job
+    mine = t.c.key.in_([result.job for result in results])
+    jobs = [job_of(content) for content in db.execute(sa.select(t.c.content).where(mine).order_by(t.c.id)).scalars()]
+    named = {job.key: job.pipeline for job in jobs}
+    ungradable = {r.job for r in results if any(n["quantity"] == named.get(r.job) for n in r.not_analysed)}
+    old, gone = superseded(jobs, ungradable), _rejected(db, study_uid, jobs)
+    tracked = {tracking_uid(job, key) for job, key in gone}
+
+    def falls(job: str, finding: Mapping[str, Any]) -> bool:
+        origins = finding.get("origins") or ()  # a summary repeats what it was inferred from
+        repeated = bool(origins) and all(origin["tracking_uid"] in tracked for origin in origins)
+        return repeated or (job, str(finding.get("key"))) in gone
+
+    def fallen(result: ResultRecord) -> frozenset[str]:
+        return frozenset(str(each.get("key")) for each in result.findings if gone and falls(result.job, each))
+
+    return [replace(result, superseded=result.job in old, rejected=fallen(result)) for result in results]
+
+
+def _rejected(db: sa.Connection, study_uid: str, jobs: Iterable[Job]) -> set[tuple[str, str]]:
+    """Rejected findings of a study, and of the jobs, also in other studies, that its summaries read."""
+    t = tables.review
+    read = sorted({key for job in jobs for key in job.results})
+    states = _states(db, sa.or_(t.c.study_uid == study_uid, t.c.job.in_(read)))
+    return {finding for finding, state in states.items() if state is ReviewState.REJECTED}
 
 
 def _verdict(row: sa.RowMapping) -> Verdict:
     reading = row["reading"]
-    return Verdict(Priority(row["priority"]), row["reason"], Reading(reading) if reading is not None else None)
+    return Verdict(
+        Priority(row["priority"]),
+        row["reason"],
+        Reading(reading) if reading is not None else None,
+        _grounds_of(row.get("grounds")),
+    )
+
+
+def _grounds_content(grounds: Iterable[Ground]) -> str | None:
+    made = [{"priority": g.priority, "reason": g.reason, "findings": list(g.findings)} for g in grounds]
+    return json.dumps(made, ensure_ascii=False) if made else None
+
+
+def _grounds_of(content: str | None) -> tuple[Ground, ...]:
+    made = json.loads(content) if content else []
+    return tuple(Ground(Priority(g["priority"]), g["reason"], tuple(g["findings"])) for g in made)
 
 
 def _chart_content(chart: Chart) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Final
 from urllib.parse import quote
 
+import httpx
 from pyorthanc import Orthanc
 
 from airouter.adapters.rest import Rest
@@ -57,6 +58,11 @@ class OrthancSight:
             return count
         answer = self._rest.send("GET", f"{path}/file", headers=own, accept=_MAY_NOT)
         return None if answer.status_code in _MAY_NOT else answer.content
+
+    def answer(self, path: str, headers: Mapping[str, str], accept: tuple[int, ...]) -> httpx.Response:
+        """What Orthanc answers to this user; the statuses in `accept` are answers, the others failures."""
+        own = {name: value for name, value in headers.items() if name.lower() in self._passed_on}
+        return self._rest.send("GET", path, headers=own, accept=accept)
 
     def _ask(self, path: str, own: Mapping[str, str]) -> Any:
         answer = self._rest.send("GET", path, headers=own, accept=_MAY_NOT)

@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 # Goes up with every change of a table that an older router cannot read; `database.migrate` learns the way there.
 # 2: the table `rescan`, which an older router would leave behind the results. 3: `chart`, and the column `reading`.
-# 4: what readers decide (`review`, `review_object`) and the audit trail (`audit`, `audit_head`).
+# 4: what readers decide (`review`, `review_object`), the worklist's rows (`reading`, `reading_head`) and the audit
+# trail (`audit`, `audit_head`).
 SCHEMA: Final = 4
 
 metadata: Final = sa.MetaData()
@@ -57,6 +58,16 @@ job: Final = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
 )
 
+# Whose results a summary reads, besides its content, to find the summaries of a result: also in other studies.
+job_read: Final = sa.Table(
+    "job_read",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("job", sa.String(64), sa.ForeignKey("job.key"), nullable=False),
+    sa.Column("read", sa.String(64), nullable=False, index=True),
+    sa.UniqueConstraint("job", "read"),
+)
+
 result: Final = sa.Table(
     "result",
     metadata,
@@ -68,6 +79,7 @@ result: Final = sa.Table(
     sa.Column("priority", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("reading", sa.Text),  # the bucket that the result asks for
+    sa.Column("grounds", sa.Text),  # JSON: what the priority rests on; NULL where it rests on all findings
 )
 
 chart: Final = sa.Table(
@@ -172,6 +184,8 @@ review_object: Final = sa.Table(
     metadata,
     sa.Column("id", _ID, primary_key=True, autoincrement=True),
     sa.Column("uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("request", sa.String(64), nullable=False, index=True),  # that it was made for
+    sa.Column("by", sa.Text, nullable=False),
     sa.Column("series_uid", sa.Text, nullable=False),
     sa.Column("sop_class", sa.Text, nullable=False),
     sa.Column("study_uid", sa.Text, nullable=False, index=True),
@@ -189,10 +203,12 @@ audit: Final = sa.Table(
     sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=False),
     sa.Column("at", sa.Text, nullable=False),
     sa.Column("kind", sa.Text, nullable=False, index=True),
-    sa.Column("study_uid", sa.Text, index=True),
+    sa.Column("study_uid", sa.Text),
+    sa.Column("patient_id", sa.Text),
     sa.Column("user", sa.Text),
     sa.Column("text", sa.Text, nullable=False),  # what was sealed
     sa.Column("digest", sa.String(64), nullable=False),
+    sa.Index("ix_audit_study", "study_uid", "seq"),
 )
 
 audit_head: Final = sa.Table(
@@ -203,5 +219,82 @@ audit_head: Final = sa.Table(
     sa.Column("digest", sa.String(64), nullable=False),
 )
 
+audit_key: Final = sa.Table(
+    "audit_key",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # one row, 1
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+)
+
+# How far each export of the trail has come.
+audit_export: Final = sa.Table(
+    "audit_export",
+    metadata,
+    sa.Column("target", sa.String(200), primary_key=True),  # what it is, and of which node
+    sa.Column("seq", sa.BigInteger, nullable=False),
+)
+
+# What the worklist shows and is ordered by: one row for each study, so that ten thousand are filtered by indexes.
+reading: Final = sa.Table(
+    "reading",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("study_uid", sa.String(64), nullable=False, unique=True),
+    sa.Column("study_id", sa.Text, nullable=False, index=True),
+    # of the images' headers, NULL until they were read
+    sa.Column("patient_name", sa.Text),
+    sa.Column("patient_id", sa.Text),
+    sa.Column("birth_date", sa.Text),
+    sa.Column("sex", sa.Text),
+    sa.Column("accession", sa.Text),
+    sa.Column("description", sa.Text),
+    sa.Column("study_date", sa.Text),
+    sa.Column("study_time", sa.Text),
+    sa.Column("modalities", sa.Text, nullable=False, default=""),  # |OP|OPT|
+    sa.Column("laterality", sa.Text),
+    sa.Column("picture", sa.Text),  # digest of the image that the thumbnail shows
+    # of the machine
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("findings_line", sa.Text, nullable=False, default=""),
+    sa.Column("phase", sa.Text),
+    sa.Column("asked", sa.Text),  # bucket that the results ask for
+    sa.Column("results", sa.Integer, nullable=False, default=0),
+    sa.Column("pending", sa.Integer, nullable=False, default=0),
+    sa.Column("decided", sa.Integer, nullable=False, default=0),
+    sa.Column("updated", sa.Text, nullable=False),
+    # of people
+    sa.Column("assigned", sa.Text),
+    sa.Column("claimed_by", sa.Text),
+    sa.Column("claimed_until", sa.Text, index=True),
+    sa.Column("lock_priority", sa.Text),
+    sa.Column("lock_reason", sa.Text),
+    sa.Column("lock_by", sa.Text),
+    sa.Column("lock_at", sa.Text),
+    sa.Column("completed_by", sa.Text),
+    sa.Column("completed_at", sa.Text),
+    sa.Column("seen_result", sa.BigInteger, nullable=False, default=0),  # the last one when it was read
+    # what follows from all that
+    sa.Column("counted", sa.Text, nullable=False),  # the priority that counts
+    sa.Column("arrived", sa.Text, nullable=False),
+    sa.Column("due", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),  # open or read
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("audit_sample", sa.Boolean, nullable=False, default=False),
+    sa.Column("search", sa.Text, nullable=False, default=""),
+    sa.Index("ix_reading_order", "state", "queue", "due", "arrived", "study_uid"),
+    sa.Index("ix_reading_priority", "state", "counted"),
+    sa.Index("ix_reading_asked", "asked"),
+    sa.Index("ix_reading_all", "state", "due", "arrived", "study_uid"),
+)
+
+reading_head: Final = sa.Table(
+    "reading_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),  # one row, 1
+    sa.Column("revision", sa.BigInteger, nullable=False),  # one more with every change of a row of `reading`
+    sa.Column("rule", sa.JSON, nullable=False),  # allowances, share and phase that the rows were made with
+)
+
 # Columns that came later than their table: text, and empty in the rows that stood there.
-LATER: Final = (result.c.reading, worklist.c.reading)
+LATER: Final = (result.c.reading, result.c.grounds, worklist.c.reading)

@@ -51,6 +51,26 @@ NOT_ALL_SUCCEEDED_WITH_FINDINGS: Final = Code("111244", "DCM", "Not all algorith
 NOT_ALL_SUCCEEDED_WITHOUT_FINDINGS: Final = Code("111243", "DCM", "Not all algorithms succeeded; without findings")
 NONE_SUCCEEDED: Final = Code("111245", "DCM", "No algorithms succeeded; without findings")
 
+# Audit messages (PS3.15 A.5.3): events (CID 400), their types (CID 401), roles (CID 402), identifiers (CID 404).
+APPLICATION_ACTIVITY: Final = Code("110100", "DCM", "Application Activity")
+AUDIT_LOG_USED: Final = Code("110101", "DCM", "Audit Log Used")
+INSTANCES_ACCESSED: Final = Code("110103", "DCM", "DICOM Instances Accessed")
+SECURITY_ALERT: Final = Code("110113", "DCM", "Security Alert")
+APPLICATION_START: Final = Code("110120", "DCM", "Application Start")
+APPLICATION_STOP: Final = Code("110121", "DCM", "Application Stop")
+SOFTWARE_CONFIGURATION: Final = Code("110131", "DCM", "Software Configuration")
+RESTRICTED_FUNCTION: Final = Code("110132", "DCM", "Use of Restricted Function")
+APPLICATION: Final = Code("110150", "DCM", "Application")
+STUDY_INSTANCE_UID: Final = Code("110180", "DCM", "Study Instance UID")
+
+# Review: titles of key object selections (CID 7010), purposes of a predecessor (CID 7009), observers (CID 270).
+REJECTED: Final = Code("113001", "DCM", "Rejected for Quality Reasons")
+DOCUMENT_TITLE_MODIFIER: Final = Code("113011", "DCM", "Document Title Modifier")
+REPLACED_REPORT: Final = Code("121360", "DCM", "Replaced report")
+PRELIMINARY_REPORT: Final = Code("121362", "DCM", "Preliminary report")
+PERSON: Final = Code("121006", "DCM", "Person")
+DEVICE: Final = Code("121007", "DCM", "Device")
+
 # How a slide was lit (CID 8123).
 TRANSMISSION_ILLUMINATION: Final = Code("111741", "DCM", "Transmission illumination")
 REFLECTION_ILLUMINATION: Final = Code("111742", "DCM", "Reflection illumination")
@@ -97,6 +117,7 @@ ABSOLUTE_THICKNESS: Final = Code("111930", "DCM", "Absolute ophthalmic thickness
 # --- DCM added in 2025 and 2026, not yet in pydicom (PS3.16 2026, CID 4285 and CID 7164) ---
 
 AVERAGE_THICKNESS: Final = Code("131255", "DCM", "Average macular thickness")
+REJECTION_WITHDRAWN: Final = Code("131360", "DCM", "Rejection Withdrawn")  # CID 7010
 # Static perimetry (CID 4280 and the root 131240): names and definitions of PS3.16 2026.
 MEAN_DEVIATION: Final = Code("131248", "DCM", "Visual Field Global Deviation from Normal")
 PATTERN_STANDARD_DEVIATION: Final = Code("131249", "DCM", "Visual Field Localized Deviation From Normal")
@@ -367,6 +388,17 @@ PRIVATE_SCHEME: Final = "99ORTAI"
 PRIVATE_SCHEME_NAME: Final = "Orthanc AI Router private codes"
 # UUID-derived (PS3.5 B.2), an arbitrary constant that names the scheme for ever.
 PRIVATE_SCHEME_UID: Final = "2.25.16030473900475072681631936169571482193"
+
+AUDIT_ROUTING: Final = Code("AUDIT-ROUTING", PRIVATE_SCHEME, "Routing decision")
+AUDIT_INFERENCE: Final = Code("AUDIT-INFERENCE", PRIVATE_SCHEME, "Inference")
+AUDIT_REQUEST: Final = Code("AUDIT-REQUEST", PRIVATE_SCHEME, "Analysis requested")
+AUDIT_CANCEL: Final = Code("AUDIT-CANCEL", PRIVATE_SCHEME, "Analysis canceled")
+AUDIT_VIEW: Final = Code("AUDIT-VIEW", PRIVATE_SCHEME, "Study viewed")
+AUDIT_REVIEW: Final = Code("AUDIT-REVIEW", PRIVATE_SCHEME, "Finding reviewed")
+AUDIT_ASSIGNMENT: Final = Code("AUDIT-ASSIGNMENT", PRIVATE_SCHEME, "Study assigned")
+AUDIT_PRIORITY: Final = Code("AUDIT-PRIORITY", PRIVATE_SCHEME, "Priority set by a person")
+AUDIT_READ: Final = Code("AUDIT-READ", PRIVATE_SCHEME, "Study read")
+AUDIT_RESCAN: Final = Code("AUDIT-RESCAN", PRIVATE_SCHEME, "Rescan dismissed")
 
 NUCLEI_COUNT: Final = Code("NUCLEI-COUNT", PRIVATE_SCHEME, "Number of nuclei")
 POSITIVE_COUNT: Final = Code("POSITIVE-COUNT", PRIVATE_SCHEME, "Number of positive nuclei")
@@ -669,6 +701,18 @@ METHOD_VISIT: Final = Code("METHOD-VISIT", PRIVATE_SCHEME, "Findings of other jo
 METHOD_MODEL_SURFACES: Final = Code("METHOD-SURFACES", PRIVATE_SCHEME, "Surfaces from the classes of a model")
 THICKNESS_DIFFERENCE: Final = Code("THICKNESS-DIFF", PRIVATE_SCHEME, "Difference of a thickness from a reference")
 SOURCE_FINDING: Final = Code("SOURCE-FINDING", PRIVATE_SCHEME, "Finding that this one was inferred from")
+
+# Why a reader rejects a finding.
+REJECT_FALSE: Final = Code("REJECT-FALSE", PRIVATE_SCHEME, "False positive")
+REJECT_PLACE: Final = Code("REJECT-PLACE", PRIVATE_SCHEME, "Wrong location")
+REJECT_VALUE: Final = Code("REJECT-VALUE", PRIVATE_SCHEME, "Wrong value or grade")
+REJECT_QUALITY: Final = Code("REJECT-QUALITY", PRIVATE_SCHEME, "Artefact or poor image quality")
+REJECT_IDENTITY: Final = Code("REJECT-IDENTITY", PRIVATE_SCHEME, "Wrong patient or laterality")
+REJECT_IRRELEVANT: Final = Code("REJECT-IRRELEV", PRIVATE_SCHEME, "Not clinically relevant")
+REJECT_OTHER: Final = Code("REJECT-OTHER", PRIVATE_SCHEME, "Other reason")
+REJECTIONS: Final = (
+    REJECT_FALSE, REJECT_PLACE, REJECT_VALUE, REJECT_QUALITY, REJECT_IDENTITY, REJECT_IRRELEVANT, REJECT_OTHER
+)  # fmt: skip
 
 RESULT_OBJECT: Final = Code("RESULT-OBJECT", PRIVATE_SCHEME, "Object made by the same analysis")
 NOT_ANALYSED: Final = Code("NOT-ANALYSED", PRIVATE_SCHEME, "Not analysed")

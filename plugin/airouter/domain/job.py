@@ -92,7 +92,21 @@ class Job:
 
         2.25 followed by a UUID as an integer (PS3.5 B.2), the UUID being version 5 of key and role.
         """
-        return f"2.25.{uuid.uuid5(_NAMESPACE, f'{self.key}|{role}').int}"
+        return output_uid(self.key, role)
+
+    def tracking_uid(self, finding: str) -> str:
+        """Tracking UID of the finding of that key, the same in every report that repeats it."""
+        return tracking_uid(self.key, finding)
+
+
+def output_uid(job: str, role: str) -> str:
+    """Job.uid of the job with a key."""
+    return f"2.25.{uuid.uuid5(_NAMESPACE, f'{job}|{role}').int}"
+
+
+def tracking_uid(job: str, finding: str) -> str:
+    """Job.tracking_uid of the job with a key."""
+    return output_uid(job, f"finding|{finding}")
 
 
 def job_key(

@@ -5,7 +5,7 @@ dangling references, a status that says more than "unverified".
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 from highdicom._standard_utils import get_iod_module_map, get_module_attribute_map, get_sop_class_iod_map
@@ -27,6 +27,7 @@ _FLOAT_ARRAYS = {
 }
 _BLOCK = 1 << 20
 _FLAGS = {"CompletionFlag": "COMPLETE", "VerificationFlag": "UNVERIFIED", "PreliminaryFlag": "PRELIMINARY"}
+_REVIEWED = {"CompletionFlag": "COMPLETE", "VerificationFlag": "VERIFIED", "PreliminaryFlag": "FINAL"}
 _REFERENCES = ("ReferencedSOPInstanceUID",)
 # Inherited from the source, which may leave them out or hold what it likes.
 _SOURCES_OWN = ("Patient", "Study")
@@ -41,7 +42,23 @@ def check(ds: Dataset, *, job: Job, role: str, known: Mapping[str, Dataset]) -> 
 
     `known` are the job's sources and the objects written before, by SOP Instance UID.
     """
-    faults = [*_identity(ds, job, role), *_modules(ds), *_content(ds, known)]
+    _refuse(ds, [*_identity(ds, job, role), *_modules(ds), *_content(ds, known)], job, role)
+
+
+def check_reviewed(ds: Dataset, *, job: Job, role: str, known: Collection[str]) -> None:
+    """The same for what a person's review made: a report that is verified, final and names who verified it, or a key
+    object selection. `known` are the SOP Instance UIDs that it may refer to."""
+    expected = {"StudyInstanceUID": job.study_uid}
+    if ds.get("Modality") == "SR":
+        expected |= _REVIEWED
+    observers = ds.get("VerifyingObserverSequence") or ()
+    faults = [f"{k} is {ds.get(k)!r}, not {v!r}" for k, v in expected.items() if ds.get(k) != v]
+    if ds.get("Modality") == "SR" and not any(str(item.get("VerifyingObserverName", "")).strip() for item in observers):
+        faults.append("nobody is named who verified it")
+    _refuse(ds, [*faults, *_modules(ds), *_content(ds, known)], job, role)
+
+
+def _refuse(ds: Dataset, faults: list[str], job: Job, role: str) -> None:
     if not faults:
         try:
             encode(ds)
@@ -87,7 +104,7 @@ def _modules(ds: Dataset) -> Iterator[str]:
                 yield f"{keyword} of {module['key']} is missing"
 
 
-def _content(ds: Dataset, known: Mapping[str, Dataset]) -> Iterator[str]:
+def _content(ds: Dataset, known: Collection[str]) -> Iterator[str]:
     private = False
     for element in elements(ds):
         values = element.value if element.VM > 1 else [element.value]

@@ -127,7 +127,7 @@ def _group(finding: Finding, sources: Mapping[str, Dataset], identity: Identity)
     """TID 1410 with the finding's region, or TID 1501 where an eye's finding has none."""
     common = {
         "tracking_identifier": hd.sr.TrackingIdentifier(
-            uid=identity.job.uid(f"finding|{finding.key}"), identifier=clip(finding.label)
+            uid=identity.job.tracking_uid(finding.key), identifier=clip(finding.label)
         ),
         "finding_type": code(finding.finding),
         "algorithm_id": identity.report_algorithm(),
@@ -144,11 +144,11 @@ def _group(finding: Finding, sources: Mapping[str, Dataset], identity: Identity)
     if identity.job.modality is Modality.SM:
         region = finding.region or _outline(sources)
         group = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-            referenced_region=_on_slide(region, _source(region, sources)), **common
+            referenced_region=on_slide(region, _source(region, sources)), **common
         )
     elif finding.region is not None:
         group = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-            referenced_region=_on_frame(finding.region, _source(finding.region, sources)), **common
+            referenced_region=on_frame(finding.region, _source(finding.region, sources)), **common
         )
     else:
         group = hd.sr.MeasurementsAndQualitativeEvaluations(**common)
@@ -216,7 +216,8 @@ def _points(region: Region) -> NDArray[np.float64]:
     return np.vstack([points, points[:1]]) if region.graphic == "POLYGON" else points
 
 
-def _on_slide(region: Region, source: Dataset) -> hd.sr.ImageRegion3D:
+def on_slide(region: Region, source: Dataset) -> hd.sr.ImageRegion3D:
+    """The region as SCOORD3D in the slide's frame of reference; `source` is the header of its level."""
     return hd.sr.ImageRegion3D(
         graphic_type=hd.sr.GraphicTypeValues3D(region.graphic),
         graphic_data=slide_geometry(source).to_slide(_points(region)),
@@ -224,7 +225,8 @@ def _on_slide(region: Region, source: Dataset) -> hd.sr.ImageRegion3D:
     )
 
 
-def _on_frame(region: Region, source: Dataset) -> hd.sr.ImageRegion:
+def on_frame(region: Region, source: Dataset) -> hd.sr.ImageRegion:
+    """The region as SCOORD on its frame; `source` is the header of the image."""
     many = int(source.get("NumberOfFrames") or 1) > 1
     return hd.sr.ImageRegion(
         # SCOORD knows no POLYGON: a closed POLYLINE is one.

@@ -157,6 +157,12 @@ def _finish(ds: Dataset, job: Job, role: str, now: datetime, source: Dataset) ->
     for keyword in ("DimensionOrganizationSequence", "DimensionIndexSequence"):
         for item in ds.get(keyword) or ():
             item.DimensionOrganizationUID = dimensions
+    identify_private_scheme(ds)
+    restore(ds, source)
+
+
+def identify_private_scheme(ds: Dataset) -> None:
+    """Say what 99ORTAI is in an object that uses it."""
     schemes = {e.value for e in elements(ds) if e.keyword == "CodingSchemeDesignator"}
     if codes.PRIVATE_SCHEME in schemes:
         ds.CodingSchemeIdentificationSequence = [
@@ -164,4 +170,3 @@ def _finish(ds: Dataset, job: Job, role: str, now: datetime, source: Dataset) ->
                 designator=codes.PRIVATE_SCHEME, uid=codes.PRIVATE_SCHEME_UID, name=codes.PRIVATE_SCHEME_NAME
             )
         ]
-    restore(ds, source)

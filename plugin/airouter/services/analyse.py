@@ -1,7 +1,8 @@
 """Running one job: images in, model, findings out, DICOM stored, priority set.
 
 Everything here may be interrupted by a crash and run again: outputs have deterministic UIDs, the archive keeps the
-first of equal objects, and the journal's last step is one transaction.
+first of equal objects, and the journal's last step is one transaction. The mark of the priority in the archive goes
+before it, because a job whose study cannot be marked fails, and once more after it, when other jobs have ended as well.
 """
 
 import logging
@@ -9,24 +10,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
+
+from airouter import __version__
 from airouter.domain.decision import Decision, Outcome
-from airouter.domain.finding import Finding, Result, Ungradable
+from airouter.domain.finding import Finding, Region, Result, Ungradable
 from airouter.domain.job import Discontinuation, Job, JobState, ModelReference, Progress
-from airouter.domain.model import contract
+from airouter.domain.model import Model, contract
+from airouter.domain.phase import Phase
 from airouter.domain.priority import Priority, Verdict
 from airouter.domain.study import Modality, Study
 from airouter.errors import JobCanceled, JobOutdated, NotInArchive, RouterError
 from airouter.evidence.write import Written, write
+from airouter.inference.providers import runtime
 from airouter.pipelines import PIPELINES, Pipeline, Rules, WithCompanions
-from airouter.ports import Archive, Journal, Predictor, ResultRecord, StoredEvidence
+from airouter.ports import Archive, Journal, Predictor, Provenance, ResultRecord, StoredEvidence
 from airouter.services.opening import Opener
 from airouter.services.rescans import announce
-from airouter.services.worklist import publish
+from airouter.services.worklist import mark, publish
 
 log = logging.getLogger(__name__)
+_POINTS: Final = 400  # of a region that the journal keeps for viewers; the report has them all
 
 # (pipeline, phase, seconds) of a job. Phases: open (headers and levels), analyse (pixels and model), write (building
 # DICOM), store (into the archive). Each is told once it has ended well.
@@ -38,7 +46,7 @@ class Analyst:
 
     `predictor` gives the loaded model by name (raises ModelError where it is not usable); `interrupted` says whether a
     running job must stop now, because an operator canceled it or the process ends; `took` is told how long each phase
-    of a job was.
+    of a job was; `phase` is that of the models' introduction.
     """
 
     def __init__(
@@ -51,6 +59,7 @@ class Analyst:
         interrupted: Callable[[str], bool],
         progress_interval: float = 1.0,
         took: Phases = lambda pipeline, phase, seconds: None,
+        phase: Phase = Phase.INTEGRATED,
     ) -> None:
         self._archive = archive
         self._journal = journal
@@ -59,6 +68,7 @@ class Analyst:
         self._interrupted = interrupted
         self._progress_interval = progress_interval
         self._took = took
+        self._introduced = phase
         self._completing = threading.Lock()
         self._opener = Opener(archive, journal)
 
@@ -68,11 +78,13 @@ class Analyst:
         Raises transient errors, for which the queue tries again later, and JobCanceled where it was interrupted.
         """
         record = self._journal.job(key)
-        if record is None or record.state in (JobState.COMPLETED, JobState.CANCELED):
+        if record is None or record.state is JobState.CANCELED:
             return
         job = record.job
         try:
-            self._run(job)
+            if record.state is not JobState.COMPLETED:  # a process may end between the journal and the archive
+                self._run(job)
+            publish(self._archive, self._journal, job.study_uid, job.study_id)
         except JobCanceled:
             raise
         except NotInArchive as error:
@@ -90,6 +102,7 @@ class Analyst:
         self._journal.cancel(key, Discontinuation.FAILURE, f"{error} ({type(error).__name__}). {error.advice}")
 
     def _run(self, job: Job) -> None:
+        began = time.monotonic()
         study = self._archive.study(job.study_id)
         self._check_sources(job, study)
         pipeline = PIPELINES.get(job.pipeline)
@@ -107,9 +120,9 @@ class Analyst:
             with self._phase(job, "analyse"):
                 outcome = pipeline.run(job, opened.images, predictor, sink)
         if isinstance(outcome, Ungradable):
-            self._ungradable(job, study, outcome)
+            self._ungradable(job, study, outcome, self._provenance(job, study, predictor.model, began))
             return
-        self._publish(job, predictor, outcome, opened.headers)
+        self._publish(job, predictor, outcome, opened.headers, began)
 
     def _loaded(self, job: Job, pipeline: Pipeline) -> WithCompanions:
         """The job's model and companions. Raises JobOutdated where one is no longer what the job was made for."""
@@ -143,7 +156,20 @@ class Analyst:
                 # The intake has seen, or will see, the new bytes and makes a new job of them.
                 raise NotInArchive(f"source instance of job {job.key[:12]} was replaced")
 
-    def _ungradable(self, job: Job, study: Study, outcome: Ungradable) -> None:
+    def _provenance(self, job: Job, study: Study, model: Model, began: float) -> Provenance:
+        """Of the run that ends now, with the study as it stands after it."""
+        sources = {s.uid for s in job.sources if not s.prior_study_id}
+        said = {i.first("PatientID") for i in study.instances if i.uid in sources} - {None, ""}
+        return Provenance(
+            patient_id=str(said.pop()) if len(said) == 1 else None,
+            runtime={"airouter": __version__, **runtime()},
+            intended_use=model.intended_use,
+            phase=self._introduced,
+            digests={i.uid: i.digest for i in study.instances},
+            seconds=time.monotonic() - began,
+        )
+
+    def _ungradable(self, job: Job, study: Study, outcome: Ungradable, ran: Provenance) -> None:
         series = {i.uid: i.series_uid for i in study.instances}
         own = tuple(s.uid for s in job.sources if not s.prior_study_id)
         self._journal.decide(
@@ -171,10 +197,13 @@ class Analyst:
             evidence=(),
             verdict=verdict,
             not_analysed=({"quantity": job.pipeline, "reason": outcome.reason},),
+            provenance=ran,
         )
         self._complete(job, record, outcome.reason)
 
-    def _publish(self, job: Job, predictor: WithCompanions, result: Result, sources: Mapping[str, Any]) -> None:
+    def _publish(
+        self, job: Job, predictor: WithCompanions, result: Result, sources: Mapping[str, Any], began: float
+    ) -> None:
         companions = {role: each.model for role, each in predictor.companions.items()}
         written: tuple[Written, ...] = ()
         if PIPELINES[job.pipeline].evidence:
@@ -194,7 +223,7 @@ class Analyst:
             record = ResultRecord(
                 job=job.key,
                 study_uid=job.study_uid,
-                findings=tuple(finding_values(f) for f in result.findings),
+                findings=tuple(finding_values(f, sources) for f in result.findings),
                 evidence=tuple(stored),
                 verdict=result.verdict,
                 not_analysed=tuple({"quantity": n.quantity, "reason": n.reason} for n in result.not_analysed),
@@ -202,7 +231,9 @@ class Analyst:
                 fitness=result.fitness,
                 charts=result.charts,
             )
-            self._check_sources(job, self._archive.study(job.study_id))
+            study = self._archive.study(job.study_id)
+            self._check_sources(job, study)
+            record = replace(record, provenance=self._provenance(job, study, predictor.model, began))
             self._complete(job, record)
         except RouterError as error:
             if not error.transient:  # the job ends without a result: half of one must not stay behind
@@ -211,11 +242,8 @@ class Analyst:
             raise
 
     def _complete(self, job: Job, record: ResultRecord, reason: str | None = None) -> None:
-        # One job at a time: of two that end together the later must see the earlier one's verdict, or it would mark
-        # the study with its own, less urgent one.
-        with self._completing:
-            earlier = [r.verdict for r in self._journal.results(job.study_uid) if r.job != job.key]
-            publish(self._archive, job.study_id, [*earlier, record.verdict])
+        with self._completing:  # one job at a time: of two threads on a study the later sees the earlier one's verdict
+            mark(self._archive, job.study_id, self._journal.verdict(job.study_uid, record))
             if record.fitness is not None:
                 announce(self._archive, self._journal, job, record.fitness)
             self._journal.complete(record, reason=reason)
@@ -241,8 +269,25 @@ class _Sink:
         self._journal.progress(self._key, Progress(done, total, unit))
 
 
-def finding_values(finding: Finding) -> dict[str, Any]:
-    """A finding as plain JSON values, for the journal and REST: codes with meaning, numbers with UCUM unit."""
+def _region_values(region: Region, sources: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a viewer jumps to: the box of all points, and of the points no more than are needed to draw it."""
+    points = np.asarray(region.points, dtype=np.float64)
+    (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+    return {
+        "graphic": region.graphic,
+        "source": region.source,
+        "series": str(sources[region.source].SeriesInstanceUID) if region.source in sources else None,
+        "frame": region.frame,
+        "box": [float(v) for v in (left, top, right, bottom)],
+        "points": [[round(float(c), 2), round(float(r), 2)] for c, r in points[:: -(-len(points) // _POINTS)]],
+    }
+
+
+def finding_values(finding: Finding, sources: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A finding as plain JSON values, for the journal and REST: codes with meaning, numbers with UCUM unit.
+
+    `sources`: headers by SOP Instance UID, which say the series of a region's image.
+    """
 
     def code(c: Any) -> dict[str, str]:
         return {"value": c.value, "scheme": c.scheme, "meaning": c.meaning}
@@ -258,11 +303,7 @@ def finding_values(finding: Finding) -> dict[str, Any]:
             {"name": code(m.name), "value": float(m.value), "unit": m.unit.value} for m in finding.measurements
         ],
         "evaluations": [{"name": code(e.name), "value": code(e.value)} for e in finding.evaluations],
-        "region": (
-            {"graphic": finding.region.graphic, "source": finding.region.source, "frame": finding.region.frame}
-            if finding.region
-            else None
-        ),
+        "region": _region_values(finding.region, sources or {}) if finding.region else None,
         "comment": finding.comment,
         "origins": [
             {"label": o.label, "report": o.uid, "study": o.study_uid, "tracking_uid": o.tracking_uid}

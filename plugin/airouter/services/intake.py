@@ -8,13 +8,14 @@ cleared log would hide. The cursor never passes a change whose study is not sett
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from airouter.domain.completeness import SETTLING_TIME
 from airouter.domain.job import JobState
+from airouter.domain.study import Study
 from airouter.errors import NotInArchive, RouterError, place
 from airouter.pipelines.parallel import yield_to_archive
 from airouter.ports import Archive, JobQueue, Journal, StudyStamp
@@ -71,7 +72,8 @@ class _Pace:
 class Intake:
     """Turns changes into jobs. `run` is the loop of one thread; `step` is one turn of it, for tests and tools.
 
-    `rests` is told the identifier of a study for which nothing more has to be done.
+    `rests` is told the identifier of a study for which nothing more has to be done, `seen` each study that is looked
+    at, with the UIDs of what we wrote, and `swept` after each sweep the identifiers of all studies that are there.
     """
 
     def __init__(
@@ -86,8 +88,13 @@ class Intake:
         sweep_interval: float,
         clock: Callable[[], float] = time.monotonic,
         rests: Callable[[str], None] = lambda study_id: None,
+        seen: Callable[[Study, Collection[str]], None] = lambda study, ours: None,
+        swept: Callable[[Collection[str]], None] = lambda there: None,
     ) -> None:
         self._rests = rests
+        self._tell_seen = seen
+        self._tell_swept = swept
+        self._there: set[str] = set()  # studies that the sweep under way has met
         self._archive = archive
         self._journal = journal
         self._queue = queue
@@ -166,6 +173,7 @@ class Intake:
         now = self._clock()
         if self._sweep is None and now >= self._next_sweep:
             self._sweep = self._archive.studies()
+            self._there = set()
         if self._sweep is not None:
             more = self._sweep_on(self._sweep, now) or more
         for study_id, pending in list(self._pending.items()):
@@ -206,6 +214,7 @@ class Intake:
         self._sweep = None  # where it fails, a new one begins
         found = 0
         for count, study in enumerate(sweep, 1):
+            self._there.add(study.id)
             # What is pending already is not touched: that would put off its quiet time at every sweep.
             if study.id not in self._pending and self._journal.settled(study.id) != study.stamp:
                 self._touch(study.id, self._seen + 1, now)
@@ -214,6 +223,7 @@ class Intake:
                 self._sweep = sweep
                 return True
         self._next_sweep = now + self._sweep_interval
+        self._tell_swept(self._there)
         return False
 
     def _may_look(self, study_id: str, pending: _Pending, now: float) -> bool:
@@ -264,6 +274,7 @@ class Intake:
         priors = partial(priors_of, self._archive, self._journal, study)
         routed = self._router.route(study, ours=ours, quiet=quiet, settled=settled, final=final, priors=priors)
         self._journal.decide(routed.decisions)
+        self._tell_seen(study, ours)
         for job in routed.jobs:
             if self._journal.add(job):
                 log.info("job %s: %s with %s", job.key[:12], job.pipeline, job.model)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from airouter.domain.audit import AuditEvent, AuditKind
 from airouter.domain.decision import Decision
 from airouter.domain.job import Discontinuation, Job, JobState
 from airouter.domain.priority import Priority
@@ -16,6 +17,7 @@ from airouter.services.priors import priors_of
 from airouter.services.routing import Routed, Router
 
 log = logging.getLogger(__name__)
+_LISTED = 200  # studies of a request that the audit trail names
 _BY_ITSELF = "reads results: it follows the jobs of a visit by itself"
 
 
@@ -55,7 +57,7 @@ class Requests:
     """Explicit requests and cancellations by a user.
 
     The first `at_once` studies of a request are routed before it is answered, the others by `defer` on another thread.
-    `ended` is told the key of a job that was canceled.
+    `ended` is told the key of a job that was canceled; `audit` keeps an event, and what it raises stops the request.
     """
 
     def __init__(
@@ -68,8 +70,10 @@ class Requests:
         *,
         at_once: int = 50,
         ended: Callable[[str], None] = lambda key: None,
+        audit: Callable[[AuditEvent], object] = lambda event: None,
     ) -> None:
         self._ended = ended
+        self._audit = audit
         self._defer = defer
         self._at_once = at_once
         self._archive = archive
@@ -80,6 +84,7 @@ class Requests:
     def submit(self, request: Request, user: str | None) -> Answer:
         """Route the studies now, complete or not, and enqueue what applies. Raises RequestError for a wrong request."""
         router = self._narrowed(request)
+        self._audit(_asked(request, user))
         decisions: list[Decision] = []
         jobs: list[str] = []
         unknown: list[str] = []
@@ -141,7 +146,7 @@ class Requests:
         record = self._journal.job(key)
         if record is None or record.state in (JobState.COMPLETED, JobState.CANCELED):
             return False
-        self._journal.cancel(key, Discontinuation.OPERATOR, f"canceled by {user or 'an operator'}")
+        self._journal.cancel(key, Discontinuation.OPERATOR, f"canceled by {user or 'an operator'}", user)
         record = self._journal.job(key)
         if record is not None and record.state is JobState.COMPLETED:  # it was faster
             return False
@@ -187,6 +192,23 @@ class Requests:
                 raise RequestError(f"route {request.route} {_BY_ITSELF}")
             return self._router.with_routes(chosen)
         return self._router
+
+
+def _asked(request: Request, user: str | None) -> AuditEvent:
+    """What a user asks for, before anything is done of it."""
+    detail = {
+        "studies": list(request.studies[:_LISTED]),
+        "study_count": len(request.studies),
+        "everything": request.everything,
+        "route": request.route,
+        "pipeline": request.pipeline,
+        "model": request.model,
+        "companions": dict(request.companions),
+        "retry": request.retry,
+        "priority": request.priority and request.priority.value,
+    }
+    only = request.studies[0] if len(request.studies) == 1 and "." in request.studies[0] else None
+    return AuditEvent(AuditKind.REQUEST, user=user, study_uid=only, detail=detail)
 
 
 def _of_results(pipeline: str | None) -> bool:

@@ -35,7 +35,7 @@ def sources_of(job: Job, journal: Journal) -> Sources:
 
 def _source(job: Job, result: ResultRecord) -> SourceResult:
     reports = tuple(Report(e.role, e.sop_class, e.uid, e.series_uid) for e in result.evidence)
-    return SourceResult(job, result.findings, reports, result.verdict, result.not_analysed)
+    return SourceResult(job, result.findings, reports, result.standing, result.not_analysed)
 
 
 class Summaries:

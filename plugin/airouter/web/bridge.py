@@ -12,7 +12,7 @@ What Orthanc does before and after, and no application can change:
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Executor
 from dataclasses import dataclass
 from io import BytesIO
@@ -23,16 +23,18 @@ from wsgiref.types import WSGIApplication, WSGIEnvironment
 from werkzeug.wrappers import Response
 
 from airouter.web.guard import secure
-from airouter.web.problems import internal, problem
+from airouter.web.problems import incident, internal, problem
 
-# Orthanc has 50 HTTP threads: this many may wait for us, the others keep serving images.
-WAITING = 32
+# Of Orthanc's HTTP threads (50 unless it is told otherwise) this many may wait for us; the others keep serving.
+WAITING = 20
 TIMEOUT_SECONDS = 60.0
+ROOTS = ("/ai", "/ohif")
 
 # Version 5 of the Python plugin lets go of these while it ends, without holding the GIL: Orthanc crashes where that
 # frees one. A module keeps them alive until the interpreter itself ends.
-_callbacks: Final[list[Callable[..., None]]] = []
+_callbacks: Final[list[Callable[..., object]]] = []
 
+_METHODS: Final = {1: "GET", 2: "POST", 3: "PUT", 4: "DELETE"}  # OrthancPluginHttpMethod
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]")
 _TOKEN = re.compile(r"[A-Za-z0-9-]+")
 _OWN = frozenset({"content-type", "content-length", "connection", "transfer-encoding"})
@@ -42,6 +44,8 @@ class Registry(Protocol):
     """The part of the `orthanc` module that is needed here."""
 
     def RegisterRestCallback(self, pattern: str, callback: Any, /) -> None: ...  # noqa: N802
+
+    def RegisterIncomingHttpRequestFilter(self, callback: Any, /) -> None: ...  # noqa: N802
 
     def CheckVersionAdvanced(self, major: int, minor: int, revision: int, /) -> int: ...  # noqa: N802
 
@@ -76,10 +80,11 @@ def mount(
     app: WSGIApplication,
     pool: Executor,
     *,
+    roots: Sequence[str] = ROOTS,
     waiting: int = WAITING,
     timeout: float = TIMEOUT_SECONDS,
 ) -> None:
-    """Register `/ai` and everything below with Orthanc; `app` runs on the threads of `pool`.
+    """Register each of `roots` and everything below with Orthanc; `app` runs on the threads of `pool`.
 
     At most `waiting` requests are in the pool at once, the next is answered 503; so is one that takes longer than
     `timeout` seconds, and every one after the pool was shut down. Call it while the plugin loads.
@@ -112,8 +117,28 @@ def mount(
             write(output, HttpAnswer.of(secure(internal(error))), adds_type=adds_type)
 
     _callbacks.append(callback)
-    orthanc.RegisterRestCallback("/ai", callback)
-    orthanc.RegisterRestCallback("/ai/(.*)", callback)
+    for root in roots:  # Orthanc takes a slash at the end away
+        orthanc.RegisterRestCallback(root, callback)
+        orthanc.RegisterRestCallback(f"{root}/(.*)", callback)
+
+
+def screen(orthanc: Registry, lets_pass: Callable[[str, str, Mapping[str, str], Mapping[str, str]], bool]) -> None:
+    """Let Orthanc ask `lets_pass` (method, path, headers, arguments) about every HTTP request, ours and its own.
+
+    Orthanc asks on its HTTP threads, before it reads the body and after it has checked the password, and answers 403 to
+    whatever is not True. Call it while the plugin loads.
+    """
+
+    def callback(uri: str, **request: Any) -> bool:
+        try:
+            method = _METHODS[int(request["method"])]
+            return lets_pass(method, uri, request.get("headers") or {}, request.get("get") or {}) is True
+        except Exception as error:  # noqa: BLE001 - outermost seam, and Orthanc would log the message with its traceback
+            incident(error)
+            return False
+
+    _callbacks.append(callback)
+    orthanc.RegisterIncomingHttpRequestFilter(callback)
 
 
 def respond(app: WSGIApplication, request: HttpRequest) -> HttpAnswer:

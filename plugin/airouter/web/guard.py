@@ -1,20 +1,23 @@
-"""What stands before every route: same-origin writes, JSON bodies of bounded size, and headers on every answer.
+"""What stands before every route: roles, same-origin writes, JSON bodies of bounded size, headers on every answer.
 
 Browsers resend Basic credentials to Orthanc on requests that other sites cause, and Orthanc turns
 `GET ...?_method=DELETE` into a DELETE; so what decides here is the method as it reaches us.
 """
 
-from urllib.parse import urlsplit
+from collections.abc import Callable
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
+from airouter.web import csrf
+from airouter.web.access import Access, introduce, person, refusal, why_not
+from airouter.web.permissions import of_router
 from airouter.web.problems import problem
+from airouter.web.refusals import Refused
 
 MAX_BODY_BYTES = 1 << 20
 # Routes whose body need not be JSON, with the most bytes it may have; each checks the type of what is no JSON itself.
 OWN_BODIES = {"/ai/quality": 25 << 20}
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _FOREIGN = "The request comes from another site; send it from a page of this server, or from a program."
 
 HEADERS = {
@@ -24,32 +27,18 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# A page of ours: everything it loads is a file or an answer of this server; nothing inline, no form, no foreign frame.
+_PAGE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "frame-src 'self'; frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
+)
 # A drawing has its strokes and colours in style attributes, without which a browser shows it in black.
 _DRAWING = f"{HEADERS['Content-Security-Policy']}; style-src 'unsafe-inline'; sandbox"
 
 
 def user() -> str | None:
-    """User name of the Basic credentials that Orthanc has checked already, None where there are none."""
-    credentials = request.authorization
-    name = credentials.username if credentials and credentials.type == "basic" else None
-    return "".join(c for c in name if c.isprintable())[:64] or None if name else None
-
-
-def _foreign() -> bool:
-    """Whether a browser sends this on behalf of another site."""
-    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-        return True
-    origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("Host", "").lower()
-
-
-def _deliberate() -> bool:
-    """Whether a request without a body cannot have come from a plain link, image or form of any site."""
-    return (
-        "X-Requested-With" in request.headers  # other sites need a preflight for it, which Orthanc refuses
-        or "Origin" in request.headers  # checked to be ours by _foreign
-        or request.headers.get("Sec-Fetch-Site") == "same-origin"
-    )
+    """User name of whoever sent the current request, None where Orthanc asks for none."""
+    return person().name
 
 
 def _json_object() -> Response | None:
@@ -69,13 +58,23 @@ def _json_object() -> Response | None:
     return None
 
 
-def _check() -> Response | None:
-    if request.routing_exception is not None or request.method in _SAFE:
+def _kept_out(access: Access) -> Response | None:
+    """Why the request is not let through: its sender lacks the role, or another site is behind it."""
+    reason = why_not(person(), of_router(request.method, str(request.url_rule)))
+    if reason is not None:
+        return refusal(person(), reason)
+    if request.method in csrf.SAFE:
         return None
-    if _foreign():
+    if csrf.foreign(request.headers, access.origins):
         return problem(403, "cross-site request", _FOREIGN)
-    if request.method == "DELETE":
-        return None if _deliberate() else problem(403, "not a deliberate request", "Send the header X-Requested-With.")
+    if request.method == "DELETE" and not csrf.deliberate(request.headers):
+        return problem(403, "not a deliberate request", "Send the header X-Requested-With.")
+    return None
+
+
+def _body() -> Response | None:
+    if request.method in csrf.SAFE or request.method == "DELETE":
+        return None
     most = OWN_BODIES.get(str(request.url_rule))
     return _json_object() if most is None else _own_body(most)
 
@@ -93,15 +92,34 @@ def _own_body(most: int) -> Response | None:
 
 
 def secure(response: Response) -> Response:
-    """Set the headers that every answer carries."""
+    """Set the headers that every answer carries. Only what says so itself may be kept by a browser (web.static), and
+    only the viewer, which is not our code, comes with a policy of its own (web.ohif)."""
+    kept = response.headers.get("Cache-Control")
+    policy = response.headers.get("Content-Security-Policy")
     response.headers.update(HEADERS)
-    if response.mimetype == "image/svg+xml":
+    if kept:
+        response.headers["Cache-Control"] = kept
+    if policy:
+        response.headers["Content-Security-Policy"] = policy
+    elif response.mimetype == "text/html":
+        response.headers["Content-Security-Policy"] = _PAGE
+    elif response.mimetype == "image/svg+xml":
         response.headers["Content-Security-Policy"] = _DRAWING
     return response
 
 
-def register(app: Flask) -> None:
-    """Guard every route of the application."""
+def register(app: Flask, access: Access, refused: Callable[[Refused], None]) -> None:
+    """Guard every route of the application; `refused` is told of whoever was not let through."""
+
+    def check() -> Response | None:
+        introduce(access)
+        if request.routing_exception is not None:
+            return None  # answered 404 or 405
+        answer = _kept_out(access)
+        if answer is not None:
+            refused(Refused.of(person(), request.method, request.path, answer.get_json()["error"]["reason"]))
+        return answer if answer is not None else _body()
+
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.before_request(_check)
+    app.before_request(check)
     app.after_request(secure)

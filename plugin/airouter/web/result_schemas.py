@@ -1,13 +1,24 @@
-"""Answers on results: findings, verdicts and the worklist."""
+"""Answers on results: findings and verdicts."""
 
 from collections.abc import Iterable
 from typing import Any, Self
 
 from pydantic import BaseModel
 
-from airouter.domain.priority import Priority, Reading, Verdict, most_urgent
-from airouter.ports import JobRecord, ResultRecord, WorklistEntry
+from airouter.domain.phase import Phase
+from airouter.domain.priority import Priority, Reading, Verdict
+from airouter.ports import JobRecord, ResultRecord
+from airouter.services.review_records import Standing
+from airouter.web.finding_view import finding_view, reports_of
 from airouter.web.schemas import EvidenceView, ModelIdentity, companions_of
+
+
+class GroundView(BaseModel):
+    """One reason for a priority; `findings`: keys of what it rests on, none where no finding can take it away."""
+
+    priority: Priority
+    reason: str
+    findings: list[str]
 
 
 class VerdictView(BaseModel):
@@ -22,21 +33,15 @@ class VerdictView(BaseModel):
         return cls(priority=verdict.priority, reason=verdict.reason, reading=verdict.reading)
 
 
-class WorklistItem(BaseModel):
-    study: str
-    study_id: str
-    verdict: VerdictView
-    updated: str
+class ResultVerdictView(VerdictView):
+    """`grounds`: what it rests on; without any it rests on all findings of the result together."""
+
+    grounds: list[GroundView]
 
     @classmethod
-    def of(cls, entry: WorklistEntry) -> Self:
-        return cls(
-            study=entry.study_uid, study_id=entry.study_id, verdict=VerdictView.of(entry.verdict), updated=entry.updated
-        )
-
-
-class WorklistView(BaseModel):
-    studies: list[WorklistItem]
+    def of(cls, verdict: Verdict) -> Self:
+        grounds = [GroundView(priority=g.priority, reason=g.reason, findings=list(g.findings)) for g in verdict.grounds]
+        return cls(priority=verdict.priority, reason=verdict.reason, reading=verdict.reading, grounds=grounds)
 
 
 class NotAnalysedView(BaseModel):
@@ -45,7 +50,11 @@ class NotAnalysedView(BaseModel):
 
 
 class ResultView(BaseModel):
-    """What one job left. `model` is what ran, None where the job itself is no longer known."""
+    """What one job left. `model` is what ran, None where the job itself is no longer known.
+
+    `verdict` is what the job said, whatever readers rejected since. `superseded`: a newer result stands in its place.
+    `phase`: of the model's introduction. `report`: the machine's reports that hold the findings.
+    """
 
     job: str
     pipeline: str | None
@@ -55,14 +64,24 @@ class ResultView(BaseModel):
     execution_provider: str | None
     sources: list[str]
     reason: str | None
-    verdict: VerdictView
+    superseded: bool
+    phase: Phase
+    report: list[dict[str, str]]
+    verdict: ResultVerdictView
     findings: list[dict[str, Any]]
     not_analysed: list[NotAnalysedView]
     evidence: list[EvidenceView]
 
     @classmethod
-    def of(cls, result: ResultRecord, record: JobRecord | None) -> Self:
+    def of(
+        cls,
+        result: ResultRecord,
+        record: JobRecord | None,
+        standing: Standing | None = None,
+        phase: Phase = Phase.INTEGRATED,
+    ) -> Self:
         job = record.job if record else None
+        reviewed = standing.reviewed if standing is not None else {}
         return cls(
             job=result.job,
             pipeline=job.pipeline if job else None,
@@ -72,22 +91,23 @@ class ResultView(BaseModel):
             execution_provider=record.execution_provider if record else None,
             sources=[source.uid for source in job.sources] if job else [],
             reason=record.reason if record else None,
-            verdict=VerdictView.of(result.verdict),
-            findings=[dict(finding) for finding in result.findings],
+            superseded=result.superseded,
+            phase=phase,
+            report=reports_of(result),
+            verdict=ResultVerdictView.of(result.verdict),
+            findings=[finding_view(f, job, reviewed.get(str(f.get("key")))) for f in result.findings],
             not_analysed=[NotAnalysedView(quantity=n["quantity"], reason=n["reason"]) for n in result.not_analysed],
             evidence=[EvidenceView.of(stored) for stored in result.evidence],
         )
 
 
 class FindingsView(BaseModel):
-    """Every result of a study, oldest first; `verdict` is the most urgent of them."""
+    """Every result of a study, oldest first; `verdict` is that of the worklist."""
 
     study: str
     verdict: VerdictView | None
     results: list[ResultView]
 
     @classmethod
-    def study_of(cls, uid: str, results: Iterable[ResultView]) -> Self:
-        found = list(results)
-        urgent = most_urgent([Verdict(r.verdict.priority, r.verdict.reason, r.verdict.reading) for r in found])
-        return cls(study=uid, verdict=VerdictView.of(urgent) if urgent else None, results=found)
+    def study_of(cls, uid: str, results: Iterable[ResultView], verdict: Verdict | None) -> Self:
+        return cls(study=uid, verdict=VerdictView.of(verdict) if verdict else None, results=list(results))

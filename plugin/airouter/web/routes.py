@@ -15,7 +15,7 @@ from airouter.web import orthanc_version
 from airouter.web.guard import user
 from airouter.web.metrics import Metrics
 from airouter.web.problems import problem
-from airouter.web.result_schemas import FindingsView, ResultView, WorklistItem, WorklistView
+from airouter.web.result_schemas import FindingsView, ResultView
 from airouter.web.schemas import (
     DecisionsQuery,
     DecisionsView,
@@ -38,7 +38,6 @@ from airouter.web.schemas import (
     StudyPath,
     Submission,
     SubmittedView,
-    WorklistQuery,
 )
 from airouter.web.services import WebServices
 
@@ -164,13 +163,6 @@ def routes(services: WebServices, metrics: Metrics) -> APIBlueprint:
         found = journal.decisions(query.study, query.limit)
         return _answer(DecisionsView(decisions=[DecisionView.of(decision, time) for time, decision in found]))
 
-    @api.get("/worklist", summary="Studies to read, most urgent first", responses={HTTPStatus.OK: WorklistView})
-    def worklist(query: WorklistQuery) -> Response:
-        journal = services.journal()
-        if journal is None:
-            return unavailable()
-        return _answer(WorklistView(studies=[WorklistItem.of(e) for e in journal.worklist(query.limit)]))
-
     @api.get(
         "/studies/<string:uid>/findings",
         summary="What was found in a study",
@@ -180,10 +172,13 @@ def routes(services: WebServices, metrics: Metrics) -> APIBlueprint:
         journal = services.journal()
         if journal is None:
             return unavailable()
-        results = [ResultView.of(result, journal.job(result.job)) for result in journal.results(path.uid)]
+        found = journal.results(path.uid)
+        reviews = services.reviews()
+        standing = reviews.standing([result.job for result in found]) if reviews is not None else {}
+        results = [ResultView.of(r, journal.job(r.job), standing.get(r.job), services.phase()) for r in found]
         if not results and not journal.decisions(path.uid, 1) and not journal.jobs(path.uid, None, 1):
             return problem(404, "the router knows no such study", "GET /ai/decisions lists what it has seen.")
-        return _answer(FindingsView.study_of(path.uid, results))
+        return _answer(FindingsView.study_of(path.uid, results, journal.verdict(path.uid)))
 
     @api.get("/imports", summary="Slides in the import folder", responses={HTTPStatus.OK: ImportsView})
     def imports(query: ImportsQuery) -> Response:

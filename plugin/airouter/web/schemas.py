@@ -49,10 +49,6 @@ class DecisionsQuery(_Input):
     limit: Limit = 100
 
 
-class WorklistQuery(_Input):
-    limit: Limit = 100
-
-
 class JobPath(BaseModel):
     key: str = Field(description="Job key")
 

@@ -3,16 +3,32 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
+from airouter.domain.audit import AuditEvent, AuditKind, AuditRecord, Head
+from airouter.domain.desk import NotDone
 from airouter.domain.job import JobState
+from airouter.domain.phase import Phase
+from airouter.domain.priority import Priority
+from airouter.domain.reading import Explained, Listed, Page, Wanted
 from airouter.domain.rescan import RescanEntry
+from airouter.domain.review import Choice
+from airouter.domain.role import Person
+from airouter.imaging.crop import Box
 from airouter.imaging.upload import Rejected
 from airouter.ports import Journal
+from airouter.services.dicom_web import DicomWeb
 from airouter.services.importing import DroppedSlide
+from airouter.services.object_pictures import Drawn, SeriesImages, Shown
 from airouter.services.quality import NoModel, Quality
 from airouter.services.request import Answer, Request
+from airouter.services.review import Conflict, Impossible
+from airouter.services.review_records import Answered, Standing
 from airouter.services.similar import NotSearchable, Similar
+from airouter.services.thumbnails import Thumbnail
+from airouter.web.access import Access
+from airouter.web.refusals import Refused
 
 
 class RouterState(StrEnum):
@@ -132,6 +148,111 @@ class Rescans(Protocol):
         """The entry as it stands then, and whether this changed it; (None, False) for a slide never judged."""
 
 
+class Viewer(Protocol):
+    """OHIF as it lies on disk; web.ohif.OhifFolder is it."""
+
+    @property
+    def digest(self) -> str:
+        """Of what was made of OHIF; the part of its addresses that changes with it."""
+
+    @property
+    def policy(self) -> str:
+        """Its Content-Security-Policy."""
+
+    @property
+    def precompressed(self) -> bool:
+        """Whether its .gz files may be sent: Orthanc itself does not compress."""
+
+    def file(self, name: str) -> Path | None:
+        """The file of that name, None where there is none."""
+
+
+class StudyPictures(Protocol):
+    """Pictures of stored objects; services.object_pictures.ObjectPictures draws them."""
+
+    def listed(self, study_uid: str) -> Sequence[Shown]: ...
+
+    def images(self, study_uid: str, headers: Mapping[str, str]) -> Sequence[SeriesImages]: ...
+
+    def picture(
+        self,
+        study_uid: str,
+        uid: str,
+        headers: Mapping[str, str],
+        *,
+        frame: int = 1,
+        box: Box | None = None,
+        side: int = 1024,
+    ) -> Drawn | None:
+        """None where the user may see no such object. Raises RequestError for one that is not drawn."""
+
+
+# (who, Study Instance UID, what of it): a study was shown to somebody. Never waits, never fails.
+Viewed = Callable[[Person, str, str], None]
+
+
+class AuditTrail(Protocol):
+    """The audit trail; adapters.audit.AuditTrail is it. All raise JournalError."""
+
+    def record(self, event: AuditEvent) -> AuditRecord:
+        """Keep an event: it is on the disk when this returns."""
+
+    def read(
+        self,
+        after: int = 0,
+        limit: int = 1000,
+        *,
+        study: str | None = None,
+        user: str | None = None,
+        kind: AuditKind | None = None,
+    ) -> list[AuditRecord]:
+        """Records of a higher number, lowest first."""
+
+    def head(self) -> Head:
+        """Where the trail stands, signed."""
+
+
+class ReadingRoom(Protocol):
+    """The worklist as people use it; services.reading_room.ReadingRoom is it, and says what is answered."""
+
+    @property
+    def readers(self) -> tuple[str, ...]: ...
+    @property
+    def claim_minutes(self) -> float: ...
+
+    def stamp(self) -> str: ...
+    def page(self, wanted: Wanted) -> Page: ...
+    def entry(self, study_uid: str) -> Listed | None: ...
+    def explain(self, study_uid: str) -> Explained | None: ...
+    def claim(self, study: str, person: Person) -> Listed | NotDone | None: ...
+    def release(self, study: str, person: Person) -> Listed | NotDone | None: ...
+    def assign(self, study: str, person: Person, reader: str | None) -> Listed | NotDone | None: ...
+    def set_priority(
+        self, study: str, person: Person, priority: Priority | None, reason: str
+    ) -> Listed | NotDone | None: ...
+    def complete(self, study: str, person: Person) -> Listed | NotDone | None: ...
+    def reopen(self, study: str, person: Person) -> Listed | NotDone | None: ...
+
+
+class Thumbnails(Protocol):
+    """Small pictures of studies; services.thumbnails.Thumbnails makes them."""
+
+    def find(self, study_uid: str, headers: Mapping[str, str]) -> Thumbnail | str | None:
+        """The picture, why there is none, or None where the user of these headers may see no such study."""
+
+
+class Reviews(Protocol):
+    """What readers decide; services.review.Reviews keeps it."""
+
+    def decide(
+        self, study_uid: str, request: str, choices: Sequence[Choice], person: Person
+    ) -> Answered | Conflict | Impossible | None:
+        """None where the study has no result. Raises NotInArchive where an object that is reviewed is gone."""
+
+    def history(self, study_uid: str) -> Answered: ...
+    def standing(self, jobs: Sequence[str]) -> Mapping[str, Standing]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class WebServices:
     """Everything the routes call; each is asked anew for every request, since the router starts after its routes.
@@ -147,3 +268,14 @@ class WebServices:
     similar: Callable[[], SimilarCases | None] = lambda: None
     rescans: Callable[[], Rescans | None] = lambda: None
     quality: Callable[[], QualityChecks | None] = lambda: None
+    readings: Callable[[], ReadingRoom | None] = lambda: None
+    thumbnails: Callable[[], Thumbnails | None] = lambda: None
+    pictures: Callable[[], StudyPictures | None] = lambda: None
+    viewer: Callable[[], Viewer | None] = lambda: None
+    dicom_web: Callable[[], DicomWeb | None] = lambda: None
+    access: Access = field(default_factory=Access)
+    refused: Callable[[Refused], None] = lambda _: None
+    audit: Callable[[], AuditTrail | None] = lambda: None
+    reviews: Callable[[], Reviews | None] = lambda: None
+    phase: Callable[[], Phase] = lambda: Phase.INTEGRATED  # of the models' introduction
+    viewed: Viewed = lambda person, study, what: None
