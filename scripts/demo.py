@@ -21,6 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from airouter.adapters.configuration import USER
+from airouter.domain.role import Role
 from phantoms.eye_case import earlier_visits, visit
 from phantoms.modality import send
 from phantoms.pathology_case import earlier_case, pathology_case
@@ -113,6 +115,8 @@ def _orthanc(folder: Path) -> Iterator[Demo]:
         "StateDirectory": str(folder / "state"),
         "Workers": 1,
         "QuietTimeSeconds": 2,
+        # Whoever looks at the demonstration may do everything; in a hospital nobody holds all roles.
+        "Users": {USER: {"Roles": [*Role], "Name": "Demonstration^Reader"}},
     }
     (settings / "orthanc.json").write_text(json.dumps(document, indent=2))
     command = [str(ROOT / ".venv" / "bin" / "airouter"), "orthanc", str(settings)]
@@ -247,7 +251,7 @@ def _report(demo: Demo, sent: Sent, jobs: Mapping[str, dict[str, Any]]) -> bool:
 
 def _lists(demo: Demo, sent: Sent) -> bool:
     """What stands on the worklists, and the cases like the excision; True where each of them has something."""
-    console.print(f"the worklist as a page: {demo.url}/ai/", soft_wrap=True)
+    console.print(f"the reading room, for a browser: {demo.url}/ai/", soft_wrap=True)
     console.print(f"worklist, in the order of reading: {demo.url}/ai/worklist", soft_wrap=True)
     for entry in demo.get("/ai/worklist")["studies"]:
         console.print(f"  {entry['verdict']['priority']}: {entry['verdict']['reason']}", soft_wrap=True)

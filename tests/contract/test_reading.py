@@ -454,6 +454,8 @@ def test_a_random_share_of_review_and_release_is_read_in_full(journal: DatabaseJ
     assert {e.verdict.reading for e in page.entries if e.audit_sample} == {Reading.FULL}, (
         "nobody sees that it was drawn"
     )
+    said = {uid: journal.verdict(uid) for uid in sample}  # what is marked in the archive, and shown with the findings
+    assert {verdict.reading for verdict in said.values() if verdict} == {Reading.FULL} and all(said.values())
     assert page.waiting == {Reading.FULL: len(sample), Reading.REVIEW_AND_RELEASE: 60 - len(sample)}
     assert (page.audit.asked, page.audit.drawn, page.audit.drawn_read) == (60, len(sample), 0)
     released = uids(lines, queue=Reading.REVIEW_AND_RELEASE, limit=100)

@@ -152,10 +152,17 @@ def _put(store: Store, db: sa.Connection, study_uid: str, study_id: str, verdict
 
 
 def on_worklist(db: sa.Connection, study_uid: str) -> Verdict | None:
-    """What the study's row of the worklist says, without the grounds; None where it has none."""
-    t = tables.worklist
+    """What the study's row of the worklist says, without the grounds; None where it has none.
+
+    Of a study of Review & Release that was drawn for a full reading it says the latter: what is marked and shown must
+    not tell readers that they are being checked.
+    """
+    t, line = tables.worklist, tables.reading
     row = db.execute(sa.select(t).where(t.c.study_uid == study_uid)).mappings().first()
-    return _verdict(row) if row is not None else None
+    if row is None:
+        return None
+    drawn = db.execute(sa.select(line.c.audit_sample).where(line.c.study_uid == study_uid)).scalar_one_or_none()
+    return replace(_verdict(row), reading=Reading.FULL) if drawn else _verdict(row)
 
 
 def standing_of_study(db: sa.Connection, study_uid: str, coming: ResultRecord | None = None) -> Standing:

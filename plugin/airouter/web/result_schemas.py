@@ -102,7 +102,11 @@ class ResultView(BaseModel):
 
 
 class FindingsView(BaseModel):
-    """Every result of a study, oldest first; `verdict` is that of the worklist."""
+    """Every result of a study, oldest first; `verdict` is that of the worklist.
+
+    Where the study is read in full, no result says that it asked for less: the study may have been drawn to check its
+    reader.
+    """
 
     study: str
     verdict: VerdictView | None
@@ -110,4 +114,10 @@ class FindingsView(BaseModel):
 
     @classmethod
     def study_of(cls, uid: str, results: Iterable[ResultView], verdict: Verdict | None) -> Self:
-        return cls(study=uid, verdict=VerdictView.of(verdict) if verdict else None, results=list(results))
+        shown = list(results)
+        if verdict is not None and verdict.reading is not Reading.REVIEW_AND_RELEASE:
+            for each in shown:
+                each.verdict.reading = (
+                    None if each.verdict.reading is Reading.REVIEW_AND_RELEASE else each.verdict.reading
+                )
+        return cls(study=uid, verdict=VerdictView.of(verdict) if verdict else None, results=shown)

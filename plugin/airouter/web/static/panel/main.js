@@ -8,6 +8,7 @@ import { replacedSection, resultSection } from "./results.js";
 import { Reviews } from "./review.js";
 import { VERBS, counts, passes, pipelineText, read, reportSeries } from "./state.js";
 import { Viewer, overlayList } from "./viewer.js";
+import { keep } from "/ai/static/worklist/heartbeat.js";
 
 const STALE_MS = 15_000; // after which a look at the page loads it again
 
@@ -52,6 +53,11 @@ async function start() {
   page.me = me ?? page.me;
   render();
   listen({ move, nextPending: () => step(1, (finding) => finding.state === "pending"), jump: () => jump(found(page.current)), decide: (verb) => decide(verb, found(page.current), true), hideAll });
+  // Who reads here for longer than a claim lasts keeps it.
+  keep(
+    () => (page.me.name && page.item?.claimed_by === page.me.name ? [study] : []),
+    () => tell("This study is no longer claimed by you: somebody else may be reading it.", "warn"),
+  );
   document.addEventListener("visibilitychange", look);
   window.addEventListener("focus", look);
 }
