@@ -74,9 +74,15 @@ export function overlayList(viewer, changed) {
   ];
 }
 
+/** A Series Description of ours as its name and its status, which would fill the lines of a narrow panel. */
+function named(description) {
+  const [, name, status] = /^(?:AI )?(.+?)(?: \[([A-Z]+)[^\]]*\])?$/.exec(description) ?? [null, description, null];
+  return [name, status?.toLowerCase()];
+}
+
 function overlayLine(viewer, overlay, number) {
   const id = `overlay-${number}`;
-  const label = overlay.label || overlay.series;
+  const [label, status] = named(overlay.label || overlay.series);
   const opacity = el("input", {
     type: "range",
     min: "0",
@@ -107,7 +113,12 @@ function overlayLine(viewer, overlay, number) {
   return el(
     "li",
     { dataset: { series: overlay.series } },
-    el("label", { for: id }, shown, el("span", {}, label, el("span", { class: "small muted" }, ` ${KINDS[overlay.kind] ?? overlay.kind}`))),
+    el(
+      "label",
+      { for: id, title: overlay.label || null },
+      shown,
+      el("span", {}, label, el("span", { class: "small muted" }, ` ${[KINDS[overlay.kind] ?? overlay.kind, status].filter(Boolean).join(" · ")}`)),
+    ),
     overlay.opacity === null || overlay.opacity === undefined ? null : opacity,
     overlay.available ? null : el("p", { class: "small muted" }, overlay.reason),
   );
