@@ -197,6 +197,13 @@ class _Pages:
         return [fault for fault in self._faults if not any(part in fault for part in self._tolerated)]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: playwright keeps an event loop running in the main thread from its first test to the
+    end, and DBOS behaves otherwise beneath one."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: here in item.path.parents)
+
+
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
     with sync_playwright() as started:
