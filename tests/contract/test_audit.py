@@ -179,7 +179,7 @@ def test_the_trail_and_the_worklist_are_locked_in_one_order(journal: DatabaseJou
         gate.wait()
         for n in range(count):
             with journal.store.write() as db:
-                reading_rows.lock(db, audited=True)
+                reading_rows.lock(db)
                 reading_rows.bump(journal.store, db)
                 append(journal.store, db, view(n))
 
