@@ -26,24 +26,6 @@ from airouter.domain.rescan import Fitness, RescanState
 from airouter.errors import AuditKeyError, JournalError, JournalUnavailable
 from airouter.ports import Provenance
 from tests.contract.test_journal import decision, job, result
-from tests.postgresql_process import postgresql
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/state/journal.db"
-    found: str = request.getfixturevalue("server")
-    engine = sa.create_engine(found)
-    tables.metadata.drop_all(engine)
-    engine.dispose()
-    return found
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import dataclasses
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -25,7 +24,6 @@ from airouter.domain.role import Person, Role
 from airouter.domain.study import Modality
 from airouter.ports import ResultRecord
 from airouter.services.reading_room import ReadingRoom
-from tests.postgresql_process import postgresql
 
 ANN, BOB = (Person(name, frozenset({Role.READER})) for name in ("ann", "bob"))
 EVE = Person("eve", frozenset({Role.SUPERVISOR}))
@@ -44,23 +42,6 @@ class Clock:
 
     def wait(self, **length: float) -> None:
         self.now += timedelta(**length)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/state/journal.db"
-    found: str = request.getfixturevalue("server")
-    engine = sa.create_engine(found)
-    tables.metadata.drop_all(engine)
-    engine.dispose()
-    return found
 
 
 @pytest.fixture

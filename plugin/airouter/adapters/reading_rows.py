@@ -98,8 +98,9 @@ def rederive(
     row: dict[str, Any] = dict(standing) if standing is not None else {"arrived": now, "state": OPEN, "seen_result": 0}
     row |= {"study_uid": study_uid, "study_id": study_id, **(changes or {})}
     row.setdefault("updated", now)
-    row |= _said(db, study_uid, machine, rule(db))
-    row |= follows(store, row, rule(db), last=last_result(db, study_uid), now=now)
+    standing_rule = rule(db)
+    row |= _said(db, study_uid, machine, standing_rule)
+    row |= follows(store, row, standing_rule, last=last_result(db, study_uid), now=now)
     row.pop("id", None)
     kept = store.insert(t).values(row)
     db.execute(kept.on_conflict_do_update(index_elements=["study_uid"], set_=row))
